@@ -1,0 +1,112 @@
+"""The contract of a data set: what it knows (DataSpec), what a loader is asked for (BatchPlan), what it yields (Batch)."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+Batch = dict[str, Any]
+"""Tensors with the domain's own names (image, label | input_ids, attention_mask, labels ...), all of the same first
+dimension B, and always `index`: (B,) int64, the example's number in its data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What later commands must know of the data; travels with the model as `model/preprocessing.json`.
+
+    Attributes:
+        kind: `image` for now; tells which fields below mean something.
+        shape: Shape of one example as the model sees it: (channels, height, width).
+        classes: Class names in the order of their label numbers; empty without labels.
+        mean: Per-channel mean of the training split, in [0, 1].
+        std: Per-channel standard deviation of the training split, in [0, 1].
+        fingerprint: Digest of the examples, their labels and their split.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    fingerprint: str = ""
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the specification as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "DataSpec":
+        """Build a specification from what `to_json` returned."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """What a loader is asked for.
+
+    The training stream is an endless row of epochs, each a permutation of the training split; step k takes the
+    positions [k * batch_size, (k + 1) * batch_size). So a batch may reach over the end of an epoch, every batch is
+    full, nothing is dropped, and the number of the step is the whole cursor.
+
+    Attributes:
+        batch_size: Examples of one step over all ranks (training), or of one forward pass (evaluation).
+        seed: Seed of the order and of the augmentation draws.
+        start_step: The first step to yield; where a resumed run goes on.
+        views: Independently augmented views of each example; with two or more the batch holds `views`:
+            (B, views, C, H, W) in place of `image`.
+        device: Where the batches must lie.
+        rank: This process among `world`; a rank takes its share of each global batch.
+        world: The number of processes.
+        num_workers: Threads that make batches ahead; 0 makes them in the training thread. Never changes a value.
+    """
+
+    batch_size: int
+    seed: int = 0
+    start_step: int = 0
+    views: int = 1
+    device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
+    rank: int = 0
+    world: int = 1
+    num_workers: int = 0
+
+
+class DataModule(ABC):
+    """A data set with its splits, its preprocessing and its loaders."""
+
+    @abstractmethod
+    def setup(self, spec: DataSpec | None = None) -> None:
+        """Read the data and split them; fit the preprocessing on the training split, or take it from `spec` unchanged.
+
+        Raises:
+            DataError: The data are missing, empty, damaged, or do not fit `spec`.
+        """
+
+    @property
+    @abstractmethod
+    def spec(self) -> DataSpec:
+        """What the data know, once set up."""
+
+    @property
+    @abstractmethod
+    def num_examples(self) -> int | None:
+        """Examples in the training split; None for a stream."""
+
+    @abstractmethod
+    def train_loader(self, plan: BatchPlan) -> Iterable[Batch]:
+        """Yield augmented training batches without end, from `plan.start_step` on, on `plan.device`."""
+
+    @abstractmethod
+    def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, Iterable[Batch]]:
+        """Return a loader for each split (`train`, `val`, `test`): each example once, in order, without augmentation."""
+
+    def describe(self) -> str:
+        """Return one line on the data for the console: sizes of the splits, shape, classes."""
+        return ""

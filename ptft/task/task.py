@@ -1,0 +1,157 @@
+"""The contract of a task: networks, loss, metrics and how a batch is read.
+
+A Task owns meaning, the Engine owns time: a task knows no device, no optimizer and no step count.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ptft.data.data_module import Batch
+
+Outputs = dict[str, Tensor]
+Records = dict[str, Tensor]
+"""Per example, all of the same first dimension and on the CPU: index, label, prediction, score."""
+Media = dict[str, Tensor]
+"""Pictures to look at by name: (3 or 1, height, width) float in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """The metric a task is judged by.
+
+    Attributes:
+        name: Without its split: `accuracy`, not `val/accuracy`.
+        mode: Whether more or less is better.
+        scale: What the value is multiplied by for people: 100 turns a share into points.
+    """
+
+    name: str
+    mode: Literal["max", "min"] = "max"
+    scale: float = 1.0
+
+    def better(self, new: float, old: float) -> bool:
+        """Tell whether `new` is strictly better than `old`; a value that is not a number never is."""
+        return new > old if self.mode == "max" else new < old
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a loss returns for one micro-batch.
+
+    Attributes:
+        sums: Sum of each loss term over the items of the batch: scalar tensors that carry a gradient.
+        coefficients: Weight of each term in the total; a term that is missing has weight 1.
+        scalars: Further scalar tensors worth a curve, without gradient.
+    """
+
+    sums: dict[str, Tensor]
+    coefficients: dict[str, float] = field(default_factory=dict)
+    scalars: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Metrics(Protocol):
+    """Accumulates over an evaluation and gives exact values at any batch size."""
+
+    def compute(self) -> dict[str, float]:
+        """Return each metric by name, without its split."""
+        ...
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return 95% bootstrap intervals of the metrics that have one."""
+        ...
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return rows for a per-class table (may be empty)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """What can be exported: a module of plain tensors in, plain tensors out.
+
+    Attributes:
+        module: The network, in evaluation mode.
+        inputs: Input names in order, each with the shape of one example.
+        outputs: Output names in order.
+        dynamic: For each input, its dynamic axes by name.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Sequence[str]
+    dynamic: Mapping[str, Mapping[int, str]]
+
+
+class Task(nn.Module):
+    """Networks, loss and metrics of one learning problem.
+
+    A subclass is built as `SomeTask(model, spec, *, its settings)`; what a config may set stands after the `*`.
+    """
+
+    phases: tuple[str, ...] = ("model",)
+    """Names of the networks updated in turn within one step; each names an attribute when there are several."""
+    external: tuple[str, ...] = ()
+    """Attributes (a teacher) that are moved and put in evaluation mode, never trained, averaged or saved."""
+    headline: MetricSpec = MetricSpec("loss", "min")
+    splittable: bool = True
+    """False: a batch must not be cut into micro-batches (in-batch negatives)."""
+    views: int = 1
+    """Augmented views of each example that a training batch holds."""
+    labelled: bool = True
+    """False: needs no labels to train."""
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Return the outputs of the networks for a batch."""
+        raise NotImplementedError
+
+    def count(self, batch: Batch, phase: str) -> dict[str, int | Tensor]:
+        """Return how many items stand behind each loss term; known before any forward pass."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:
+        """Return the sum of each loss term over the batch."""
+        raise NotImplementedError
+
+    def make_metrics(self) -> Metrics:
+        """Return fresh metrics for one evaluation."""
+        raise NotImplementedError
+
+    def evaluation_step(self, outputs: Outputs, batch: Batch, metrics: Any) -> Records:
+        """Update the metrics made by `make_metrics` and return what is kept of each example."""
+        raise NotImplementedError
+
+    def samples(self, generator: torch.Generator) -> Media | None:
+        """Return pictures to look at after an evaluation, or None; draws only from `generator` (on the CPU)."""
+        return None
+
+    def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
+        """Prepare an evaluation: embed neighbours, for example. Called in evaluation mode, without gradients."""
+
+    def after_update(self, step: int, max_steps: int) -> None:
+        """Do what follows an optimizer step: move a momentum teacher, clamp a temperature."""
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return what can be exported, by name; empty when nothing can."""
+        return {}
+
+    def parameters_of(self, phase: str) -> dict[str, nn.Parameter]:
+        """Return the trainable parameters that a phase updates, by their full names.
+
+        With one phase these are all of the task's own; with several, those of the attribute the phase names.
+        """
+        prefix = "" if len(self.phases) == 1 else f"{phase}."
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and name.startswith(prefix) and name.partition(".")[0] not in self.external
+        }
+
+    def label_names(self) -> tuple[str, ...]:
+        """Return the names behind predicted numbers, in order; empty when there are none."""
+        return ()
+
+
