@@ -150,6 +150,19 @@ class Task(nn.Module):
             if parameter.requires_grad and name.startswith(prefix) and name.partition(".")[0] not in self.external
         }
 
+    def train(self, mode: bool = True) -> "Task":
+        """Set training or evaluation mode; frozen modules and external networks stay in evaluation mode.
+
+        A frozen batch norm would otherwise go on moving its statistics.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if getattr(module, "frozen", False):
+                module.eval()
+        for name in self.external:
+            self.get_submodule(name).eval()
+        return self
+
     def label_names(self) -> tuple[str, ...]:
         """Return the names behind predicted numbers, in order; empty when there are none."""
         return ()

@@ -1,0 +1,29 @@
+"""Adam with decoupled weight decay (arXiv 1711.05101), in torch's fused form."""
+
+from typing import Any
+
+import torch
+
+from ptft.types import NonNegativeFloat, PositiveFloat
+
+
+def adamw(
+    groups: list[dict[str, Any]],
+    *,
+    lr: PositiveFloat = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: PositiveFloat = 1e-8,
+    weight_decay: NonNegativeFloat = 0.01,
+) -> torch.optim.Optimizer:
+    """Return AdamW over parameter groups.
+
+    Args:
+        groups: Parameter groups; a group's own `weight_decay` wins over the common one.
+        lr: Learning rate.
+        betas: Decay of the running means of the gradient and of its square.
+        eps: Added to the denominator.
+        weight_decay: Share of each weight, times the learning rate, taken off at each step.
+    """
+    # YAML has no tuples: betas may come as a list.
+    first, second = betas
+    return torch.optim.AdamW(groups, lr=lr, betas=(first, second), eps=eps, weight_decay=weight_decay, fused=True)
