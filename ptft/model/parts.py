@@ -4,7 +4,7 @@ Freezing, gradual unfreezing, layer-wise learning rates, head replacement and pa
 """
 
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -65,4 +65,4 @@ def feature_dim(model: nn.Module) -> int:
 def replace_head(model: nn.Module, head: nn.Module) -> None:
     """Put another head in the place of the model's own; every other parameter keeps its name."""
     parent, _, name = parts_of(model).head.rpartition(".")
-    setattr(cast(nn.Module, model.get_submodule(parent)), name, head)
+    setattr(model.get_submodule(parent), name, head)
