@@ -1,0 +1,181 @@
+"""Metrics of multi-class classification: exact at any batch size, all sums and means in float64.
+
+Each batch is only reduced to what its examples need later; everything is computed once, at the end. The area under the
+curve needs every score, so the logits are kept: 4 bytes an example and class.
+
+Rules, the same as scikit-learn's with `zero_division=0`:
+
+- macro means run over the classes that occur among labels or predictions; a class never predicted has precision 0;
+- the area under the curve is one class against the rest, averaged over classes that have examples in and outside of
+  them; it is left out where there is no such class. Log probabilities are ranked to the seven digits of float32, so
+  that what is equal on paper is a tie and rounding does not order it;
+- top-5 accuracy is left out below five classes; with exactly five it is 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptft.errors import DataError
+from ptft.metric.bootstrap import Interval, cell_intervals, mean_intervals
+
+NUM_BINS = 15
+"""Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
+TOP = 5
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """What is kept of some examples, on the CPU."""
+
+    logits: Tensor  # (N, C) float32
+    log_normaliser: Tensor  # (N,) float64: log of the sum over classes of exp(logit)
+    label: Tensor  # (N,) int64
+    prediction: Tensor  # (N,) int64
+    score: Tensor  # (N,) float64: probability of the prediction
+    loss: Tensor  # (N,) float64: cross entropy without smoothing
+    rank: Tensor  # (N,) int64: classes that score higher than the label
+
+    @staticmethod
+    def join(batches: Sequence["_Examples"]) -> "_Examples":
+        return _Examples(*(torch.cat([vars(batch)[name] for batch in batches]) for name in vars(batches[0])))
+
+
+class ClassificationMetrics:
+    """Accuracy, top-5 accuracy, macro precision, recall, F1 and AUROC, calibration error and plain cross entropy."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        """Start an evaluation over classes with these names, in the order of their label numbers."""
+        self.classes = tuple(classes)
+        self._batches: list[_Examples] = []
+
+    def update(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a batch in and return its predictions (B,) int64 and their probabilities (B,) float64, on the CPU.
+
+        Args:
+            logits: (B, C) before softmax, of any float type, on any device.
+            label: (B,) class numbers.
+        """
+        logits, label = logits.detach().float().cpu(), label.detach().long().cpu()
+        log_probs = logits.double().log_softmax(dim=1)
+        prediction = logits.argmax(dim=1)
+        of_label, of_prediction = label[:, None], prediction[:, None]
+        score = log_probs.gather(1, of_prediction)[:, 0].exp()
+        log_normaliser = (logits.gather(1, of_prediction).double() - log_probs.gather(1, of_prediction))[:, 0]
+        loss = -log_probs.gather(1, of_label)[:, 0]
+        rank = (logits > logits.gather(1, of_label)).sum(dim=1)
+        self._batches.append(_Examples(logits, log_normaliser, label, prediction, score, loss, rank))
+        return prediction, score
+
+    def compute(self) -> dict[str, float]:
+        """Return each metric by name.
+
+        Raises:
+            DataError: No example was evaluated.
+        """
+        examples = self._examples()
+        cells, counts = self._cells(examples)
+        metrics = {name: float(value[0]) for name, value in self._cell_metrics(cells, counts[None]).items()}
+        metrics |= {name: float(values.mean()) for name, values in self._per_example(examples).items()}
+        metrics["expected_calibration_error"] = calibration_error(examples.score, examples.prediction == examples.label)
+        areas = [
+            area_under_curve((examples.logits[:, number].double() - examples.log_normaliser).float(), positive)
+            for number in range(len(self.classes))
+            if 0 < int((positive := examples.label == number).sum()) < len(positive)
+        ]
+        return metrics | ({"auroc": sum(areas) / len(areas)} if areas else {})
+
+    def intervals(self) -> dict[str, Interval]:
+        """Return 95% bootstrap intervals of all metrics but the area under the curve and the calibration error."""
+        examples = self._examples()
+        cells, counts = self._cells(examples)
+        values = self._per_example(examples)
+        means = mean_intervals(torch.stack(list(values.values()), dim=1))
+        return cell_intervals(counts, lambda drawn: self._cell_metrics(cells, drawn)) | dict(
+            zip(values, means, strict=True)
+        )
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row for each class: class, precision, recall, f1, support (examples that carry the label)."""
+        cells, counts = self._cells(self._examples())
+        hits, support, predicted = (margin[0] for margin in self._margins(cells, counts[None]))
+        precision, recall, f1 = (_ratio(hits, predicted), _ratio(hits, support), _ratio(2 * hits, support + predicted))
+        columns = zip(self.classes, precision.tolist(), recall.tolist(), f1.tolist(), support.tolist(), strict=True)
+        return [
+            {"class": name, "precision": p, "recall": r, "f1": f, "support": int(n)} for name, p, r, f, n in columns
+        ]
+
+    def _examples(self) -> _Examples:
+        if not self._batches:
+            raise DataError("no example was evaluated, so there are no metrics; expected at least one batch")
+        self._batches = [_Examples.join(self._batches)]
+        return self._batches[0]
+
+    def _per_example(self, examples: _Examples) -> dict[str, Tensor]:
+        """Return metrics that are means over examples: (N,) float64 each."""
+        top = {f"top{TOP}_accuracy": (examples.rank < TOP).double()} if len(self.classes) >= TOP else {}
+        return {"loss": examples.loss} | top
+
+    def _cells(self, examples: _Examples) -> tuple[Tensor, Tensor]:
+        """Return the K cells of the confusion matrix that are not empty, label * C + prediction, and their counts."""
+        numbers = examples.label * len(self.classes) + examples.prediction
+        cells: Tensor
+        counts: Tensor
+        cells, counts = torch.unique(numbers, return_counts=True)
+        return cells, counts
+
+    def _margins(self, cells: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return hits, labels and predictions of each class, (R, C) float64, for R counts (R, K) of the cells."""
+        labels, predictions = cells // len(self.classes), cells % len(self.classes)
+        zeros = torch.zeros(counts.shape[0], len(self.classes), dtype=torch.float64)
+        counts = counts.double()
+        hits = zeros.index_add(1, labels, counts * (labels == predictions))
+        return hits, zeros.index_add(1, labels, counts), zeros.index_add(1, predictions, counts)
+
+    def _cell_metrics(self, cells: Tensor, counts: Tensor) -> dict[str, Tensor]:
+        """Return metrics of the confusion matrix, (R,) each, for R counts (R, K) of its cells."""
+        hits, support, predicted = self._margins(cells, counts)
+        num_present = ((support + predicted) > 0).sum(dim=1)
+        return {
+            "accuracy": hits.sum(dim=1) / support.sum(dim=1),
+            "precision_macro": _ratio(hits, predicted).sum(dim=1) / num_present,
+            "recall_macro": _ratio(hits, support).sum(dim=1) / num_present,
+            "f1_macro": _ratio(2 * hits, support + predicted).sum(dim=1) / num_present,
+        }
+
+
+def area_under_curve(score: Tensor, positive: Tensor) -> float:
+    """Return the share of (positive, negative) pairs in the right order; a tie counts one half (Mann, Whitney, 1947).
+
+    Args:
+        score: (N,) higher for what is held more positive.
+        positive: (N,) bool, with at least one of each kind.
+    """
+    if not bool(torch.isfinite(score).all()):
+        return float("nan")
+    negatives, positives = score[~positive].sort().values, score[positive]
+    below = torch.searchsorted(negatives, positives).sum()
+    not_above = torch.searchsorted(negatives, positives, right=True).sum()
+    return int(below + not_above) / (2 * len(positives) * len(negatives))
+
+
+def calibration_error(score: Tensor, correct: Tensor) -> float:
+    """Return the mean distance of confidence and accuracy over bins of equal width, weighted by their examples.
+
+    Args:
+        score: (N,) float64 probability of the prediction.
+        correct: (N,) bool, whether the prediction was right.
+    """
+    if not bool(torch.isfinite(score).all()):
+        return float("nan")
+    bins = ((score * NUM_BINS).ceil().long() - 1).clamp(0, NUM_BINS - 1)  # (low, high]
+    gaps = torch.zeros(NUM_BINS, dtype=torch.float64).index_add(0, bins, score - correct.double())
+    return float(gaps.abs().sum()) / len(score)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Return part / whole, and 0 where there is nothing to divide by."""
+    return part / whole.clamp(min=1)

@@ -1,0 +1,78 @@
+"""Classification: each example belongs to one of the classes that the data name."""
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from ptft.data.data_module import Batch, DataSpec
+from ptft.errors import DataError
+from ptft.loss.cross_entropy import cross_entropy_sum
+from ptft.metric.classification import ClassificationMetrics
+from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.types import DropRate
+
+
+class Classification(Task):
+    """One label an example; batches hold `image` and `label`.
+
+    Evaluation reports the plain cross entropy as `loss`: smoothing shapes the training alone.
+    """
+
+    headline = MetricSpec("accuracy", "max", scale=100.0)
+
+    def __init__(self, model: nn.Module, spec: DataSpec, *, label_smoothing: DropRate = 0.0) -> None:
+        """Wrap a network that maps images (B, C, H, W) to logits (B, classes).
+
+        Args:
+            model: The network.
+            spec: What the data know: their classes.
+            label_smoothing: Share of the target spread evenly over all classes.
+
+        Raises:
+            DataError: The data have no classes.
+        """
+        super().__init__()
+        if spec.num_classes < 1:
+            raise DataError(
+                "classification needs labels, but these data name no classes; choose data with labels, "
+                "or a task that needs none, as task=vision/rotation"
+            )
+        self.model = model
+        self.spec = spec
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Return {"logits": (B, classes)}."""
+        return {"logits": self.model(batch["image"])}
+
+    def count(self, batch: Batch, phase: str) -> dict[str, Any]:
+        """Return the number of examples."""
+        return {"cross_entropy": len(batch["label"])}
+
+    def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:
+        """Return the cross entropy, smoothed as set, summed over the examples."""
+        return StepOutput({"cross_entropy": cross_entropy_sum(outputs["logits"], batch["label"], self.label_smoothing)})
+
+    def make_metrics(self) -> ClassificationMetrics:
+        """Return fresh metrics over the classes of the data."""
+        return ClassificationMetrics(self.spec.classes)
+
+    def evaluation_step(self, outputs: Outputs, batch: Batch, metrics: ClassificationMetrics) -> Records:
+        """Return index, label, prediction and its probability as score."""
+        prediction, score = metrics.update(outputs["logits"], batch["label"])
+        return {
+            "index": batch["index"].cpu(),
+            "label": batch["label"].cpu(),
+            "prediction": prediction,
+            "score": score,
+        }
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from normalised images to logits."""
+        module = copy.deepcopy(self.model).eval()
+        return {"model": ExportSpec(module, {"image": self.spec.shape}, ("logits",), {"image": {0: "batch"}})}
+
+    def label_names(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self.spec.classes
