@@ -32,12 +32,17 @@ class _Examples:
     """What is kept of some examples, on the CPU."""
 
     logits: Tensor  # (N, C) float32
-    log_normaliser: Tensor  # (N,) float64: log of the sum over classes of exp(logit)
+    top: Tensor  # (N,) float32: the largest logit
+    top_loss: Tensor  # (N,) float64: minus the log probability of the prediction
     label: Tensor  # (N,) int64
     prediction: Tensor  # (N,) int64
     score: Tensor  # (N,) float64: probability of the prediction
     loss: Tensor  # (N,) float64: cross entropy without smoothing
     rank: Tensor  # (N,) int64: classes that score higher than the label
+
+    def log_probability(self, number: int) -> Tensor:
+        """Return the log probability of one class, (N,) float32."""
+        return ((self.logits[:, number] - self.top).double() - self.top_loss).float()
 
     @staticmethod
     def join(batches: Sequence["_Examples"]) -> "_Examples":
@@ -60,14 +65,14 @@ class ClassificationMetrics:
             label: (B,) class numbers.
         """
         logits, label = logits.detach().float().cpu(), label.detach().long().cpu()
-        log_probs = logits.double().log_softmax(dim=1)
-        prediction = logits.argmax(dim=1)
-        of_label, of_prediction = label[:, None], prediction[:, None]
-        score = log_probs.gather(1, of_prediction)[:, 0].exp()
-        log_normaliser = (logits.gather(1, of_prediction).double() - log_probs.gather(1, of_prediction))[:, 0]
-        loss = -log_probs.gather(1, of_label)[:, 0]
-        rank = (logits > logits.gather(1, of_label)).sum(dim=1)
-        self._batches.append(_Examples(logits, log_normaliser, label, prediction, score, loss, rank))
+        top, prediction = logits.max(dim=1)
+        odds = (logits.double() - top[:, None]).exp().scatter(1, prediction[:, None], 0.0)  # the rest against the top
+        top_loss = odds.sum(dim=1).log1p()  # log1p: exact down to the smallest doubt
+        of_label = logits.gather(1, label[:, None])
+        loss = top_loss + (top.double() - of_label[:, 0])
+        score = (-top_loss).exp()
+        rank = (logits > of_label).sum(dim=1)
+        self._batches.append(_Examples(logits, top, top_loss, label, prediction, score, loss, rank))
         return prediction, score
 
     def compute(self) -> dict[str, float]:
@@ -82,7 +87,7 @@ class ClassificationMetrics:
         metrics |= {name: float(values.mean()) for name, values in self._per_example(examples).items()}
         metrics["expected_calibration_error"] = calibration_error(examples.score, examples.prediction == examples.label)
         areas = [
-            area_under_curve((examples.logits[:, number].double() - examples.log_normaliser).float(), positive)
+            area_under_curve(examples.log_probability(number), positive)
             for number in range(len(self.classes))
             if 0 < int((positive := examples.label == number).sum()) < len(positive)
         ]
