@@ -45,7 +45,8 @@ class DataSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "DataSpec":
         """Build a specification from what `to_json` returned."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)

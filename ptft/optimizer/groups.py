@@ -34,7 +34,8 @@ def parameter_groups(
     Returns:
         Groups for a torch optimizer, with the parameters' `names`; the second one sets `weight_decay` to 0.
     """
-    decayed, kept = {}, {}
+    decayed: dict[str, nn.Parameter] = {}
+    kept: dict[str, nn.Parameter] = {}
     for name, parameter in parameters.items():
         # Norm scales and all biases are the parameters with fewer than two dimensions.
         (decayed if decay_all or (parameter.ndim >= 2 and name not in embeddings) else kept)[name] = parameter

@@ -39,7 +39,7 @@ def cpu_flags() -> tuple[str, ...]:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Tell whether the device multiplies bfloat16 matrices in hardware, so that bf16 may be worth a try."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & set(cpu_flags()))
 
 

@@ -4,11 +4,8 @@ The engine sums counts and losses through `World.sum`, so that an update over se
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 from torch import Tensor
-
-Count = TypeVar("Count", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -18,6 +15,6 @@ class World:
     rank: int = 0
     size: int = 1
 
-    def sum(self, value: Count) -> Count:
+    def sum(self, value: int | Tensor) -> int | Tensor:
         """Return the sum of a value over all ranks; of one rank it is the value itself."""
         return value

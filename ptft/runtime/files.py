@@ -85,7 +85,9 @@ def lock(directory: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
-            raise CheckpointError(f"{directory} is in use by {holder}; wait for it to end or take another name") from None
+            raise CheckpointError(
+                f"{directory} is in use by {holder}; wait for it to end or take another name"
+            ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
         yield

@@ -4,6 +4,7 @@ A schedule is a factor on every group's learning rate: a pure function of the st
 Only `plateau` looks at a metric and keeps state.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,27 +12,27 @@ from typing import Any
 from ptft.runtime.duration import Clock
 
 
-class Schedule:
-    """A factor on the learning rate; subclasses override `factor`."""
+class Schedule(ABC):
+    """A factor on the learning rate; subclasses give `factor`."""
 
-    def setup(self, clock: Clock) -> None:
+    def setup(self, clock: Clock) -> None:  # noqa: B027 - most schedules have nothing to set up
         """Turn durations into steps; `clock.max_steps` counts the steps after the warm-up."""
 
+    @abstractmethod
     def factor(self, progress: float, step: int) -> float:
         """Return the factor at `progress`: 0 at the first step after the warm-up, 1 at the last step.
 
         `step` counts the steps since the warm-up.
         """
-        raise NotImplementedError
 
-    def observe(self, value: float, is_better: bool) -> None:
+    def observe(self, value: float, is_better: bool) -> None:  # noqa: B027 - most schedules look at no metric
         """See the objective after an evaluation; `is_better` compares it with the best so far."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know; empty for a pure function of the step."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most schedules keep no state
         """Take back what `state_dict` returned."""
 
 

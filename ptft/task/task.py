@@ -3,6 +3,7 @@
 A Task owns meaning, the Engine owns time: a task knows no device, no optimizer and no step count.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -86,7 +87,7 @@ class ExportSpec:
     dynamic: Mapping[str, Mapping[int, str]]
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """Networks, loss and metrics of one learning problem.
 
     A subclass is built as `SomeTask(model, spec, *, its settings)`; what a config may set stands after the `*`.
@@ -104,25 +105,25 @@ class Task(nn.Module):
     labelled: bool = True
     """False: needs no labels to train."""
 
+    @abstractmethod
     def forward(self, batch: Batch) -> Outputs:
         """Return the outputs of the networks for a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, batch: Batch, phase: str) -> dict[str, int | Tensor]:
         """Return how many items stand behind each loss term; known before any forward pass."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:
         """Return the sum of each loss term over the batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_metrics(self) -> Metrics:
         """Return fresh metrics for one evaluation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluation_step(self, outputs: Outputs, batch: Batch, metrics: Any) -> Records:
         """Update the metrics made by `make_metrics` and return what is kept of each example."""
-        raise NotImplementedError
 
     def samples(self, generator: torch.Generator) -> Media | None:
         """Return pictures to look at after an evaluation, or None; draws only from `generator` (on the CPU)."""
@@ -166,5 +167,3 @@ class Task(nn.Module):
     def label_names(self) -> tuple[str, ...]:
         """Return the names behind predicted numbers, in order; empty when there are none."""
         return ()
-
-

@@ -1,0 +1,127 @@
+"""What a person sees while a run goes on: a live progress line on a terminal, plain lines in a pipe, and the same in log.txt."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_PIPE_SECONDS = 10.0
+"""Least time between two plain progress lines in a pipe."""
+_REFRESH_SECONDS = 0.2
+"""Least time between two looks at the progress line; keeps rich out of the step."""
+
+
+class Console:
+    """Prints to standard output, and to the run's log once there is one."""
+
+    def __init__(self, rich: RichConsole | None = None) -> None:
+        # Output to a pipe is not wrapped at 80 columns: a line of a log is one line.
+        self.rich = rich or RichConsole(highlight=False)
+        if not self.rich.is_terminal:
+            self.rich.soft_wrap = True
+        self.log: Callable[[str], None] = _nowhere
+
+    def say(self, text: str) -> None:
+        """Print a line; brackets in it are no markup."""
+        self.rich.print(escape(text), soft_wrap=True)
+        self.log(text)
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self.rich.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+        self.log(f"warning: {text}")
+
+    def table(self, title: str, rows: list[dict[str, Any]]) -> None:
+        """Print rows as a table; numbers stand to the right."""
+        if not rows:
+            return
+        table = Table(title=escape(title), title_justify="left", title_style="bold")
+        for name, value in rows[0].items():
+            table.add_column(escape(name), justify="left" if isinstance(value, str) else "right")
+        for row in rows:
+            table.add_row(*(escape(format_value(value)) for value in row.values()))
+        self.rich.print(table)
+        for row in rows:
+            self.log("  ".join(f"{name} {format_value(value)}" for name, value in row.items()))
+
+    @contextlib.contextmanager
+    def progress(self, start: int, total: int, batch_size: int) -> Iterator["ProgressLine"]:
+        """Show the progress of a training while the block runs."""
+        line = ProgressLine(self, start, total, batch_size)
+        with line:
+            yield line
+
+
+class ProgressLine:
+    """The progress of one training: rate, loss, metrics, time left."""
+
+    def __init__(self, console: Console, start: int, total: int, batch_size: int) -> None:
+        self._console = console
+        self._total = total
+        self._batch_size = batch_size
+        self._first = self._mark_step = start
+        self._mark_time = self._looked = time.monotonic()
+        self._shown: dict[str, str] = {}
+        self._rate = 0.0
+        self._live: Progress | None = None
+        if console.rich.is_terminal:
+            self._live = Progress(
+                BarColumn(bar_width=16),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.description}"),
+                console=console.rich,
+                transient=True,
+            )
+            self._bar = self._live.add_task("", total=total, completed=start)
+
+    def __enter__(self) -> "ProgressLine":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def advance(self, step: int) -> None:
+        """Note that `step` steps are done; looks at the clock and seldom does more."""
+        now = time.monotonic()
+        if now - self._looked < _REFRESH_SECONDS:
+            return
+        self._looked = now
+        if self._live is not None:
+            self._measure(step, now, 1.0)
+            self._live.update(self._bar, completed=step, description=self._description())
+        elif now - self._mark_time >= _PIPE_SECONDS:
+            self._measure(step, now, 0.0)
+            left = (self._total - step) * self._batch_size / self._rate if self._rate else 0.0
+            self._console.say(f"step {step} of {self._total}  {self._description()}  {left:.0f}s left")
+
+    def show(self, values: Mapping[str, float]) -> None:
+        """Show these values from now on, under their short names."""
+        for name, value in values.items():
+            self._shown[name] = f"{name.removeprefix('train/')} {format_value(value)}"
+
+    def _measure(self, step: int, now: float, least: float) -> None:
+        """Take the rate since the last mark, at least `least` seconds ago."""
+        if now - self._mark_time >= least:
+            self._rate = (step - self._mark_step) * self._batch_size / (now - self._mark_time)
+            self._mark_step, self._mark_time = step, now
+
+    def _description(self) -> str:
+        return "  ".join([f"{self._rate:,.0f} examples/s", *self._shown.values()])
+
+
+def format_value(value: Any) -> str:
+    """Return a table cell: four significant digits for a float."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _nowhere(text: str) -> None:
+    """Drop a line: there is no run yet."""

@@ -1,0 +1,319 @@
+"""The training engine: one loop for pre-training, fine-tuning and everything that trains.
+
+    for each step:  take a batch, update, average the weights, and now and then: log, evaluate, save
+
+It owns time - device, precision, cadence, checkpoints, logging - and names no task, no model and no data set.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from ptft.data.data_module import Batch, BatchPlan, DataModule
+from ptft.engine.cadence import Cadence
+from ptft.engine.checkpoint import Checkpoint, CheckpointStore
+from ptft.engine.console import Console
+from ptft.engine.ema import Ema
+from ptft.engine.evaluate import Evaluation, evaluate
+from ptft.engine.objective import Objective, Tracker
+from ptft.engine.optimize import PhaseOptimizer
+from ptft.engine.plan import Plan
+from ptft.engine.profile import Profiler
+from ptft.engine.recorder import Recorder
+from ptft.engine.settings import EngineSettings
+from ptft.engine.signals import StopRequest
+from ptft.engine.stopwatch import Stopwatch
+from ptft.engine.update import Update
+from ptft.engine.weights import load_own, own_tensors
+from ptft.engine.window import Window
+from ptft.errors import CheckpointError, DivergedError, Interrupted, PtftError
+from ptft.runtime.distributed import World
+from ptft.runtime.duration import Clock, Duration
+from ptft.runtime.precision import Precision
+from ptft.task.task import Task
+
+
+_EVALUATION_BATCH = 256
+"""Least examples in a forward pass of an evaluation, which keeps no activations."""
+
+
+class Engine:
+    """Trains a task on a data set and keeps what is needed to go on, to the bit, after any interruption.
+
+    Args:
+        task: The task on its device, laid out as the plan says.
+        data: The data set, set up.
+        optimizers: One optimizer a phase.
+        settings: The engine's settings.
+        plan: What their `auto` became.
+        clock: What turns durations into steps.
+        objective: The metric that decides what is best.
+        store: Where checkpoints go.
+        recorder: Where metrics and pictures go.
+        console: What a person sees.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        data: DataModule,
+        optimizers: Mapping[str, PhaseOptimizer],
+        settings: EngineSettings,
+        *,
+        plan: Plan,
+        clock: Clock,
+        objective: Objective,
+        store: CheckpointStore,
+        recorder: Recorder,
+        console: Console,
+    ) -> None:
+        self.task = task
+        self.data = data
+        self.optimizers = optimizers
+        self.settings = settings
+        self.plan = plan
+        self.store = store
+        self.recorder = recorder
+        self.console = console
+        self.device = torch.device(plan.device)
+        self.precision = Precision(plan.precision, self.device)
+        self.world = World()
+        self.clock = clock
+        self.max_steps = clock.max_steps or 0
+        self.stop_step = self.max_steps
+        if settings.stop_at is not None:
+            self.stop_step = min(Duration.parse(settings.stop_at, "engine.stop_at").steps(clock), self.max_steps)
+        self.log_cadence = Cadence(settings.log_every, clock, "engine.log_every")
+        self.evaluation_cadence = Cadence(settings.evaluate_every, clock, "engine.evaluate_every")
+        self.checkpoint_cadence = Cadence(settings.checkpoint_every, clock, "engine.checkpoint_every")
+        self.step = 0
+        self.stopwatch = Stopwatch()
+        self.tracker = Tracker(objective, settings.early_stopping)
+        self.window = Window(self.device)
+        self.ema = Ema(task, settings.ema, set(own_tensors(task))) if settings.ema else None
+        self.evaluation_loaders = data.evaluation_loaders(self._batch_plan(max(settings.batch_size, _EVALUATION_BATCH)))
+        self._stop = StopRequest()
+
+    # The loop ----------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> Tracker:
+        """Train from where the engine stands to the end and return what was best.
+
+        Raises:
+            DivergedError: A gradient was not finite, and `on_nonfinite` is stop.
+            Interrupted: SIGINT or SIGTERM came; a checkpoint of the step it stopped at was written.
+            PtftError: The device ran out of memory, or a checkpoint could not be written.
+        """
+        if self.settings.compile:
+            self.task.compile()
+        update = Update(
+            self.task,
+            self.optimizers,
+            self.window,
+            self.precision,
+            seed=self.settings.seed,
+            micro_batch_size=self.plan.micro_batch_size,
+            world=self.world,
+        )
+        self.task.train()
+        self.stopwatch.start(self.step)
+        with self._stop.listening(), Profiler(self.settings.profile, self.recorder.report) as profiler:
+            try:
+                self._loop(update, profiler)
+            except torch.OutOfMemoryError as error:
+                raise PtftError(
+                    f"out of memory at step {self.step + 1}: {str(error).splitlines()[0]}; "
+                    f"halve engine.micro_batch_size (now {self.plan.micro_batch_size}) and resume"
+                ) from error
+        return self.tracker
+
+    def _loop(self, update: Update, profiler: Profiler) -> None:
+        start, ema = self.step, self.ema
+        next_edge = self._next_edge(start)
+        batches = self._batches(start)
+        with self.console.progress(start, self.stop_step, self.settings.batch_size) as line:
+            self.line = line
+            for step in range(start, self.stop_step):
+                update(next(batches), step, self.max_steps)
+                if ema is not None:
+                    ema.update(step)
+                self.step = step + 1
+                line.advance(step + 1)
+                profiler.step()
+                if step + 1 >= next_edge or self._stop.signal is not None:
+                    self._edge(step + 1)
+                    next_edge = self._next_edge(step + 1)
+                    if self.tracker.should_stop:
+                        self.console.say(
+                            f"stopped early: no better {self.tracker.objective} since step {self.tracker.best_step}"
+                        )
+                        break
+            if self.stop_step == 0:  # nothing to train: still a checkpoint and its metrics
+                self._edge(0)
+
+    def _edge(self, step: int) -> None:
+        """Do what is due after a step: log, evaluate, save, stop. The one place in the loop that synchronises."""
+        self._check_finite(step)
+        last = step == self.stop_step
+        row: dict[str, float] = {}
+        if self.log_cadence.due(step) or last:
+            row |= self._train_values(step)
+        is_best = False
+        if self.evaluation_cadence.due(step) or last:
+            is_best = self._evaluate(step, row)
+        if row:
+            self.recorder.row(self._position(step), row)
+        if is_best or last or self.checkpoint_cadence.due(step) or self._stop.signal or self.tracker.should_stop:
+            self.save(is_best)
+        if self._stop.signal is not None and not last:
+            raise Interrupted(
+                f"stopped by {self._stop.signal.name} after step {step} of {self.stop_step}; a checkpoint was written",
+                self._stop.exit_code,
+            )
+
+    def _next_edge(self, step: int) -> int:
+        """Return the next number of steps done at which something is due."""
+        cadences = (self.log_cadence, self.evaluation_cadence, self.checkpoint_cadence)
+        return min(self.stop_step, *(cadence.next_due(step) for cadence in cadences))
+
+    # What is due -------------------------------------------------------------------------------------------------------
+
+    def _train_values(self, step: int) -> dict[str, float]:
+        values = {f"train/{name}": value for name, value in self.window.take().items()}
+        for phase, optimizer in self.optimizers.items():
+            suffix = f"/{phase}" if len(self.optimizers) > 1 else ""
+            values[f"train/lr{suffix}"] = optimizer.lr
+            if optimizer.last_norm is not None:
+                values[f"train/gradient_norm{suffix}"] = float(optimizer.last_norm)
+        values["examples_per_second"] = self.stopwatch.steps_per_second(step) * self.settings.batch_size
+        self.line.show({name: value for name, value in values.items() if name == "train/loss"})
+        return values
+
+    def _evaluate(self, step: int, row: dict[str, float]) -> bool:
+        """Evaluate, add the metrics to the row, and tell whether they are the best so far."""
+        split = self.tracker.objective.split
+        result = self.evaluate(split)
+        row |= {f"{split}/{name}": value for name, value in result.metrics.items()}
+        is_best = self.tracker.observe(result.metrics, step)
+        value = result.metrics[self.tracker.objective.metric.name]
+        for optimizer in self.optimizers.values():
+            optimizer.schedule.schedule.observe(value, is_best)
+        self.recorder.pictures(step, result.media)
+        self.line.show({str(self.tracker.objective): value})
+        self.stopwatch.exclude(result.seconds)
+        self._announce(step, row, is_best)
+        return is_best
+
+    def evaluate(self, split: str, *, with_intervals: bool = False) -> Evaluation:
+        """Evaluate a split with the averaged weights, if there are any, else with the live ones."""
+        arguments: dict[str, Any] = {
+            "max_batches": self.settings.evaluation_batches,
+            "with_intervals": with_intervals,
+        }
+        if self.ema is None:
+            return evaluate(self.task, self.evaluation_loaders, split, self.precision, **arguments)
+        with self.ema.applied():
+            return evaluate(self.task, self.evaluation_loaders, split, self.precision, **arguments)
+
+    def _announce(self, step: int, row: Mapping[str, float], is_best: bool) -> None:
+        headline = str(self.tracker.objective)
+        shown = [name for name in ("train/loss", headline, f"{self.tracker.objective.split}/loss") if name in row]
+        values = "  ".join(f"{name} {row[name]:.4f}" for name in dict.fromkeys(shown))
+        epoch = f"epoch {self._epoch(step):.2f}  " if self.clock.num_examples else ""
+        self.console.say(f"step {step} of {self.stop_step}  {epoch}{values}{'  best' if is_best else ''}")
+
+    def _check_finite(self, step: int) -> None:
+        """Read the flags of the steps since the last look."""
+        bad: list[int] = []
+        for optimizer in self.optimizers.values():
+            flags = optimizer.take_nonfinite()
+            bad += [step - len(flags) + 1 + number for number, flag in enumerate(flags) if flag]
+        if not bad:
+            return
+        steps = ", ".join(map(str, sorted(set(bad))[:5]))
+        if self.settings.on_nonfinite == "stop":
+            raise DivergedError(
+                f"the gradient of step {steps} is not finite; its update was left out and the run stopped. "
+                "Try a smaller optimizer.lr, engine.clip_norm=1, engine.precision=fp32, or engine.on_nonfinite=skip"
+            )
+        self.console.warn(f"the gradient of step {steps} is not finite; the update was left out")
+
+    # State -------------------------------------------------------------------------------------------------------------
+
+    def save(self, is_best: bool) -> None:
+        """Write a checkpoint of this step, point `last` (and `best`) at it, and remove old ones."""
+        step = self.step
+        self.store.save(step, own_tensors(self.task), self.state_dict())
+        if is_best:
+            self.store.point("best", step, objective=str(self.tracker.objective), value=self.tracker.best)
+        self.store.clean()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the task's tensors that a bit-identical continuation needs.
+
+        The order of the data and all random numbers are pure functions of the seed and the step.
+        """
+        return {
+            "step": self.step,
+            "stopwatch": self.stopwatch.state_dict(),
+            "plan": self.plan.to_json(),
+            "optimizers": {phase: optimizer.state_dict() for phase, optimizer in self.optimizers.items()},
+            "tracker": self.tracker.state_dict(),
+            "window": self.window.state_dict(),
+            "ema": dict(self.ema.average) if self.ema is not None else None,
+        }
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go back to a checkpoint.
+
+        Raises:
+            CheckpointError: It does not fit the task, its optimizers or the settings.
+        """
+        state = checkpoint.state
+        try:
+            load_own(self.task, checkpoint.tensors)
+            for phase, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][phase])
+            self.tracker.load_state_dict(state["tracker"])
+            self.window.load_state_dict(state["window"])
+            if self.ema is not None and state["ema"] is not None:
+                self.ema.load(state["ema"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"checkpoint of step {checkpoint.step} does not fit this run: {error}") from error
+        self.step = checkpoint.step
+        self.stopwatch.load_state_dict(state["stopwatch"])
+        self.tracker.should_stop = False
+
+    # Small helpers -----------------------------------------------------------------------------------------------------
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        count = self.settings.overfit_batches
+        if not count:
+            return iter(self.data.train_loader(self._batch_plan(self.settings.batch_size, start)))
+        first = list(itertools.islice(self.data.train_loader(self._batch_plan(self.settings.batch_size)), count))
+        return (first[step % count] for step in itertools.count(start))
+
+    def _batch_plan(self, batch_size: int, start: int = 0) -> BatchPlan:
+        return BatchPlan(
+            batch_size=batch_size,
+            seed=self.settings.seed,
+            start_step=start,
+            views=self.task.views,
+            device=self.device,
+            rank=self.world.rank,
+            world=self.world.size,
+        )
+
+    def _epoch(self, step: int) -> float:
+        return step * self.settings.batch_size / (self.clock.num_examples or 1)
+
+    def _position(self, step: int) -> dict[str, float]:
+        self.stopwatch.tick()
+        return {
+            "step": step,
+            "epoch": round(self._epoch(step), 4),
+            "time": round(self.stopwatch.seconds, 3),
+            "cpu": round(self.stopwatch.cpu_seconds, 3),
+        }

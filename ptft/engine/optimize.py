@@ -1,0 +1,143 @@
+"""One optimizer per phase with what surrounds its step: schedule, L1 penalty, clipping, gradient scaling, non-finite values.
+
+A gradient norm that is not finite becomes `found_inf` for torch's fused optimizers, which then leave weights and moments
+untouched on the device, without a synchronisation; the engine reads the flags at the next log point.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptft.schedule.schedule import WarmedUp
+
+
+class PhaseOptimizer:
+    """The optimizer of one phase.
+
+    Args:
+        optimizer: A torch optimizer over the phase's parameter groups.
+        schedule: Factor on each group's learning rate by step.
+        scaler: Gradient scaler; switched off for all precisions but fp16.
+        clip_norm: Largest norm of the phase's gradient; None: no clipping.
+        l1: Weight of the L1 penalty on the decayed parameters.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        schedule: WarmedUp,
+        scaler: torch.amp.GradScaler,
+        *,
+        clip_norm: float | None = None,
+        l1: float = 0.0,
+    ) -> None:
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.scaler = scaler
+        self.groups = optimizer.param_groups
+        self.base_lrs = [float(group["lr"]) for group in self.groups]
+        self.parameters: list[Tensor] = [parameter for group in self.groups for parameter in group["params"]]
+        self.names = [name for group in self.groups for name in group["names"]]
+        self._clip: Callable[[list[Tensor], Tensor], None] = _no_clip if clip_norm is None else _Clip(clip_norm)
+        self._penalise: Callable[[], None] = self._add_l1 if l1 else _nothing
+        self._l1 = l1
+        scaled = scaler.is_enabled()
+        self._apply = self._scaled_step if scaled else self._plain_step
+        self._scales = scaled
+        self._fused = bool(optimizer.defaults.get("fused"))
+        self.flags: list[Tensor] = []
+        """For each step since the last `take_nonfinite`: 1 where the gradient was not finite. On the device."""
+        self.last_norm: Tensor | None = None
+        self.lr = self.base_lrs[0]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of this phase."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self, step: int) -> None:
+        """Apply the gradients: penalty, norm, clipping, update; `step` counts from 0 and sets the learning rate."""
+        factor = self.schedule.factor(step)
+        for group, base_lr in zip(self.groups, self.base_lrs, strict=True):
+            group["lr"] = base_lr * factor
+        self.lr = self.base_lrs[0] * factor
+        if self._scales:
+            self.scaler.unscale_(self.optimizer)
+        self._penalise()
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self._clip(gradients, norm)
+        self._apply(norm)
+        self.last_norm = norm
+
+    def take_nonfinite(self) -> list[bool]:
+        """Return for each step since the last call whether its gradient was not finite. Synchronises."""
+        flags = torch.stack(self.flags).tolist() if self.flags else []
+        self.flags.clear()
+        return [bool(flag) for flag in flags]
+
+    def _plain_step(self, norm: Tensor) -> None:
+        flag = norm.isfinite().logical_not_().float()
+        self.flags.append(flag)
+        if self._fused:
+            self.optimizer.found_inf = flag  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not flag.item():  # an optimizer without a fused form: synchronises
+            self.optimizer.step()
+
+    def _scaled_step(self, norm: Tensor) -> None:
+        # Overflow is part of fp16: the scaler skips the step and lowers its scale, so it is no fault of the run.
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _add_l1(self) -> None:
+        parameters = [p for group in self.groups if group["decay"] for p in group["params"] if p.grad is not None]
+        gradients = [parameter.grad for parameter in parameters]
+        torch._foreach_add_(gradients, torch._foreach_sign(parameters), alpha=self._l1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments by parameter name, the schedule's state and the scaler's."""
+        moments = {}
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            moments[name] = dict(self.optimizer.state.get(parameter, {}))
+        return {"moments": moments, "schedule": self.schedule.schedule.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned; parameters are found by name, so their order may change.
+
+        Raises:
+            KeyError: A parameter has no saved moments, or saved ones have no parameter.
+        """
+        if set(state["moments"]) != set(self.names):
+            different = sorted(set(state["moments"]) ^ set(self.names))
+            raise KeyError(f"trained parameters differ from the saved ones: {', '.join(different[:5])}")
+        # torch numbers the parameters in the order of the groups; its own loader moves moments to their devices.
+        saved = self.optimizer.state_dict()
+        saved["state"] = {
+            number: state["moments"][name] for number, name in enumerate(self.names) if state["moments"][name]
+        }
+        self.optimizer.load_state_dict(saved)
+        self.schedule.schedule.load_state_dict(state["schedule"])
+        if self._scales:
+            self.scaler.load_state_dict(state["scaler"])
+
+
+class _Clip:
+    """Scale gradients down to a largest norm."""
+
+    def __init__(self, max_norm: float) -> None:
+        self.max_norm = max_norm
+
+    def __call__(self, gradients: list[Tensor], norm: Tensor) -> None:
+        factor = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, factor)
+
+
+def _no_clip(gradients: list[Tensor], norm: Tensor) -> None:
+    """Leave the gradients as they are."""
+
+
+def _nothing() -> None:
+    """Add no penalty."""

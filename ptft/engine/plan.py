@@ -1,0 +1,174 @@
+"""What `auto` becomes: device, number type, memory format and micro-batch, resolved once, printed, saved and reused.
+
+A resumed run takes the saved plan, so it continues to the bit even where a second probe would come out differently.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ptft.data.data_module import Batch
+from ptft.engine.settings import EngineSettings
+from ptft.engine.update import accumulate, count_items, cut
+from ptft.errors import ConfigError, PtftError
+from ptft.runtime import device as devices
+from ptft.runtime.distributed import World
+from ptft.runtime.precision import Name, Precision
+from ptft.task.task import Task
+
+# bf16 must win by more than the noise of a short probe to be worth its rounding.
+_REQUIRED_GAIN = 1.2
+_PROBE_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The resolved settings of a run.
+
+    Attributes:
+        device: Type of the device.
+        precision: Number type of forward and backward.
+        memory_format: Layout of convolution weights, and so of activations.
+        micro_batch_size: Examples in one forward pass.
+        threads: CPU threads of torch; results are bit-identical for equal numbers only.
+    """
+
+    device: str
+    precision: Name
+    memory_format: Literal["contiguous", "channels_last"]
+    micro_batch_size: int
+    threads: int
+
+    def describe(self) -> str:
+        """Return the plan in one line."""
+        micro = f", micro-batch {self.micro_batch_size}" if self.micro_batch_size else ""
+        return f"{self.device}, {self.precision}, {self.memory_format}{micro}, {self.threads} threads"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Plan":
+        """Build a plan from what `to_json` returned."""
+        return cls(**values)
+
+
+def resolve_plan(settings: EngineSettings, task: Task, batch: Batch, warn: Callable[[str], None]) -> Plan:
+    """Resolve every `auto` for a task that lies on its device, by short trials on a batch; the task is left as it was.
+
+    Raises:
+        ConfigError: A micro-batch size does not go with the task.
+        PtftError: Not even one example fits into the memory.
+    """
+    device = batch["index"].device
+    memory_format = _memory_format(settings, task, device)
+    apply_memory_format(task, memory_format)
+    precision = _precision(settings, task, batch, device)
+    micro_batch_size = _micro_batch_size(settings, task, batch, Precision(precision, device))
+    if micro_batch_size < settings.batch_size and _has_batch_norm(task):
+        warn(
+            f"micro-batches of {micro_batch_size}: batch norm takes its statistics over a micro-batch, so the result "
+            f"differs from one batch of {settings.batch_size}"
+        )
+    return Plan(device.type, precision, memory_format, micro_batch_size, torch.get_num_threads())
+
+
+def apply_memory_format(task: Task, memory_format: str) -> None:
+    """Lay out the task's four-dimensional weights; activations follow them."""
+    layouts = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+    task.to(memory_format=layouts[memory_format])
+
+
+def largest_that_fits(attempt: Callable[[int], None], size: int) -> int:
+    """Halve `size` until `attempt(size)` no longer runs out of memory.
+
+    Raises:
+        PtftError: A size of one runs out of memory too.
+    """
+    while True:
+        try:
+            attempt(size)
+            return size
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise PtftError(
+                    "one example does not fit into the memory of the device; take a smaller model"
+                ) from None
+            size = (size + 1) // 2
+
+
+def _memory_format(
+    settings: EngineSettings, task: Task, device: torch.device
+) -> Literal["contiguous", "channels_last"]:
+    if settings.memory_format != "auto":
+        return settings.memory_format
+    # oneDNN and cuDNN compute convolutions in channels_last; MPS gains nothing.
+    has_convolutions = any(isinstance(module, nn.Conv2d) for module in task.modules())
+    return "channels_last" if has_convolutions and device.type in ("cpu", "cuda") else "contiguous"
+
+
+def _precision(settings: EngineSettings, task: Task, batch: Batch, device: torch.device) -> Name:
+    if settings.precision != "auto":
+        return settings.precision
+    if not devices.has_fast_bfloat16(device):
+        return "fp32"
+    plain, fast = (_probe_seconds(task, batch, Precision(name, device)) for name in ("fp32", "bf16"))
+    return "bf16" if plain > _REQUIRED_GAIN * fast else "fp32"
+
+
+def _micro_batch_size(settings: EngineSettings, task: Task, batch: Batch, precision: Precision) -> int:
+    size = settings.batch_size
+    if settings.micro_batch_size == "auto":
+        if precision.device.type == "cpu":
+            return size
+        size = largest_that_fits(lambda size: _trial(task, cut(batch, size)[:1], precision), size)
+    else:
+        size = min(settings.micro_batch_size, size)
+    if size < settings.batch_size and not task.splittable:
+        raise ConfigError(
+            f"engine.micro_batch_size={size} would cut a batch of {settings.batch_size}, but the loss of "
+            f"{type(task).__name__} compares the examples of a batch; lower engine.batch_size or leave it at auto"
+        )
+    return size
+
+
+def _probe_seconds(task: Task, batch: Batch, precision: Precision) -> float:
+    """Return the shortest time of a forward and backward pass."""
+    seconds = []
+    for _ in range(1 + _PROBE_REPEATS):
+        _synchronize(precision.device)
+        started = time.perf_counter()
+        _trial(task, [batch], precision)
+        _synchronize(precision.device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])  # the first pass sets up kernels
+
+
+def _trial(task: Task, micro_batches: list[Batch], precision: Precision) -> None:
+    """Run forward and backward of every phase and put everything back as it was."""
+    buffers = {name: buffer.clone() for name, buffer in task.named_buffers()}
+    try:
+        for phase in task.phases:
+            counts = count_items(task, micro_batches, phase, World())
+            for micro_batch in micro_batches:
+                accumulate(task, micro_batch, phase, counts, precision, lambda loss: loss)
+    finally:
+        task.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in task.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _has_batch_norm(task: Task) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in task.modules())

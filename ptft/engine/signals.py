@@ -1,0 +1,41 @@
+"""Signals that ask a run to stop: the first is kept for the next step edge, a second SIGINT stops at once."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from ptft.errors import INTERRUPTED, TERMINATED
+
+
+class StopRequest:
+    """Remembers the first signal that asked to stop; exit code 130 after SIGINT and 143 after SIGTERM."""
+
+    exit_codes = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that goes with the signal."""
+        return self.exit_codes[self.signal] if self.signal is not None else 0
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Catch SIGINT and SIGTERM within the block; outside the main thread signals cannot be caught."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.signal(number, self._receive) for number in self.exit_codes}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,36 @@
+"""Which tensors of a task are its own, and how saved ones come back."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ptft.engine.checkpoint import Checkpoint
+from ptft.errors import CheckpointError
+from ptft.task.task import Task
+
+
+def own_tensors(task: Task) -> dict[str, Tensor]:
+    """Return weights and buffers by name, without those of external networks: what a checkpoint saves."""
+    return {name: tensor for name, tensor in task.state_dict().items() if name.partition(".")[0] not in task.external}
+
+
+def load_own(task: Task, tensors: Mapping[str, Tensor]) -> None:
+    """Put saved tensors in their places.
+
+    Raises:
+        CheckpointError: Names or shapes differ.
+    """
+    own = own_tensors(task)
+    missing, unexpected = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+    differing = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
+    if missing or unexpected or differing:
+        parts = {"missing": missing, "unexpected": unexpected, "of another shape": differing}
+        found = "; ".join(f"{what}: {', '.join(names[:3])} ({len(names)})" for what, names in parts.items() if names)
+        raise CheckpointError(f"the checkpoint is not one of this model: {found}")
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+
+
+def load_for_evaluation(task: Task, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights in their places: the averaged ones if the run kept an average."""
+    load_own(task, {**checkpoint.tensors, **(checkpoint.state.get("ema") or {})})

@@ -1,0 +1,34 @@
+"""Curves and pictures for TensorBoard, in the run's own folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from ptft.types import PositiveFloat
+
+
+class TensorBoard:
+    """Writes TensorBoard event files; look at them with `tensorboard --logdir outputs`."""
+
+    def __init__(self, directory: Path, start_step: int, *, flush_seconds: PositiveFloat = 10.0) -> None:
+        """Open an event file in `directory`/tensorboard; a resumed run hides what it logged after `start_step`."""
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._writer = SummaryWriter(
+            str(directory / "tensorboard"), purge_step=start_step or None, flush_secs=int(max(1, flush_seconds))
+        )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each curve."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def pictures(self, step: int, pictures: Mapping[str, Tensor]) -> None:
+        """Add pictures."""
+        for name, picture in pictures.items():
+            self._writer.add_image(name, picture, step)
+
+    def close(self) -> None:
+        """Write what is still in memory and close the file."""
+        self._writer.close()
