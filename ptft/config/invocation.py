@@ -1,0 +1,44 @@
+"""What a command is told beside its config: how it was typed, what was found for it, where its run belongs."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """One job of one command line.
+
+    Attributes:
+        verb: `pretrain`, `finetune` or `evaluate`.
+        argv: The whole command line as typed, from `ptft` on.
+        overrides: The overrides of this job in Hydra's grammar, without those of Hydra itself.
+        hydra: Hydra's own config as plain values, for the `.hydra/` snapshot.
+        choices: The option taken of each config group (`model`: `vision/vgg`), where one was.
+        trusted: Packages named with `--plugin`, whose classes a `_target_` may name.
+        config_dir: The folder of `--config-dir`.
+        job: Number of the job in a sweep; None when the command runs once.
+        run: The run directory that `run=` names.
+        resume: The run directory that `resume=` (or `auto_resume=true`) continues.
+        init_from: The run directory, file or folder that `init_from=` names.
+    """
+
+    verb: str
+    argv: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+    hydra: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+    config_dir: Path | None = None
+    job: int | None = None
+    run: Path | None = None
+    resume: Path | None = None
+    init_from: Path | None = None
+
+
+def make_name(verb: str, label: str | None) -> str:
+    """Return a name for a run that has none: `<verb>-<experiment or data>-<UTC time>-<4 hex digits>`."""
+    words = [verb, (label or "").replace("/", "_"), f"{datetime.now(UTC):%Y%m%d_%H%M%S}", secrets.token_hex(2)]
+    return "-".join(word for word in words if word)

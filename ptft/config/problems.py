@@ -1,0 +1,79 @@
+"""Problems of a command line: collected, then told all at once."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptft.errors import ConfigError
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        key: The config key, override, group or file it concerns.
+        message: What was expected, what was found, what to do.
+        origin: `command line`, or the file (and line) the value comes from; empty when neither is known.
+    """
+
+    key: str
+    message: str
+    origin: str = ""
+
+
+def shown(value: Any) -> str:
+    """Return a value as a config would spell it, shortened."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = value if isinstance(value, str) else repr(value)
+    return f"`{text if len(text) <= 80 else text[:77] + '...'}`"
+
+
+def candidates(name: Any, names: Iterable[str], most: int = 3) -> list[str]:
+    """Return the names most like a given one, best first; the last word of a path counts too."""
+    known = list(dict.fromkeys(names))
+    text = str(name).lower()
+    found = difflib.get_close_matches(text, known, n=most, cutoff=0.6)
+    tails = [other for other in known if other.rpartition("/")[2] == text.rpartition("/")[2]]
+    tails += [
+        other
+        for other in known
+        if difflib.get_close_matches(text.rpartition("/")[2], [other.rpartition("/")[2]], n=1, cutoff=0.75)
+    ]
+    return list(dict.fromkeys([*tails[:most], *found]))[:most]
+
+
+def nearest(name: Any, names: Iterable[str]) -> str:
+    """Return `; did you mean ...?` for a misspelt name, or an empty text."""
+    found = candidates(name, names)
+    return f"; did you mean {' or '.join(f'`{other}`' for other in found)}?" if found else ""
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, which could move the cursor or hide a line of a terminal."""
+    return re.sub(r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", _escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def as_error(verb: str, problems: Sequence[Problem]) -> ConfigError:
+    """Return one error that tells all problems, each once, in the order found."""
+    lines = []
+    for problem in dict.fromkeys(problems):
+        origin = f"  ({problem.origin})" if problem.origin else ""
+        lines.append(f"  {problem.key}{origin}")
+        lines += [f"      {line}" for line in problem.message.splitlines()]
+    count = len(dict.fromkeys(problems))
+    head = (
+        f"ptft {verb}: {'a problem' if count == 1 else f'{count} problems'} in the configuration; nothing was started"
+    )
+    return ConfigError(printable("\n".join([head, *lines])))
