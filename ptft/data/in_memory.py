@@ -1,0 +1,146 @@
+"""Images that fit in memory: uint8 arrays, gathered, augmented and normalised by the whole batch on the device.
+
+A subclass reads arrays; everything else is here. The batch of step k is a pure function of (plan.seed, k).
+"""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
+from ptft.data.image_arrays import ImageArrays, Rows, check_arrays, check_fit, fingerprint, pixel_statistics
+from ptft.data.image_batches import Augmentation, EvaluationBatches, ImageStore, TrainingBatches
+from ptft.data.split import Split, divide, keep_labels
+from ptft.errors import ConfigError, DataError
+from ptft.types import NonNegativeInt, UnitFloat
+
+
+class InMemoryImages(DataModule):
+    """A labelled image data set held in memory as uint8.
+
+    `index` is the number of the row in the arrays read, the same in every split.
+    """
+
+    title = "images"
+    """What messages call the data."""
+
+    def __init__(
+        self,
+        augmentations: Sequence[Augmentation],
+        *,
+        path: str | None = None,
+        download: bool = False,
+        label_fraction: UnitFloat = 1.0,
+        num_workers: NonNegativeInt | Literal["auto"] = "auto",
+        allow_changed: bool = False,
+        split: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep the settings; nothing is read before `setup`.
+
+        Args:
+            augmentations: Applied in turn to training batches before they are normalised.
+            path: Folder of the data; None: where the data set is usually found.
+            download: Whether missing data may be fetched.
+            label_fraction: Share of the training labels to keep, above 0; the training split shrinks to them (see
+                `keep_labels`), the other splits do not.
+            num_workers: Threads that make training batches ahead; auto: those the plan asks for, and at least 2 where
+                batches must be copied to a device one by one.
+            allow_changed: Read by resume: go on although the fingerprint is another.
+            split: `seed`, `val`, `test` and `stratify`, see `Split`.
+
+        Raises:
+            ConfigError: `label_fraction` is 0, or `split` is not a split.
+        """
+        if not 0 < label_fraction <= 1:
+            raise ConfigError(f"data.label_fraction takes a share above 0 and at most 1, found {label_fraction}")
+        self.path = path
+        self.download = download
+        self.label_fraction = label_fraction
+        self.num_workers = num_workers
+        self.allow_changed = allow_changed
+        self.split = Split.of(split or {})
+        self._augmentations = tuple(augmentations)
+        self._arrays: ImageArrays | None = None
+        self._rows: dict[str, Rows] = {}
+        self._spec: DataSpec | None = None
+        self._stores: dict[torch.device, ImageStore] = {}
+
+    @abstractmethod
+    def read(self) -> ImageArrays:
+        """Read the whole data set.
+
+        Raises:
+            DataError: The data are missing or damaged.
+        """
+
+    def setup(self, spec: DataSpec | None = None) -> None:
+        """Read, check and divide the data; fit mean and standard deviation, or take them from `spec`.
+
+        They are fitted on the whole training split, before `label_fraction` makes it smaller, as images may be looked
+        at without their labels. With a `spec`, `self.spec` is that one with the fingerprint of the data read now.
+
+        Raises:
+            DataError: The data are missing, empty, damaged, of one class only, or do not fit `spec`.
+        """
+        arrays = self.read()
+        check_arrays(arrays, self.title)
+        arrays = dataclasses.replace(arrays, labels=arrays.labels.astype(np.int64))
+        rows = divide(arrays.labels, self.split, num_test=arrays.num_test)
+        missing = np.setdiff1d(arrays.labels, arrays.labels[rows["train"]])
+        if len(missing):
+            names = ", ".join(arrays.classes[number] for number in missing)
+            raise DataError(f"{self.title}: no training example of {names}; use data.split.stratify=true or more data")
+        mean, std = pixel_statistics(arrays.images, rows["train"])
+        rows["train"] = keep_labels(arrays.labels, rows["train"], self.label_fraction, self.split)
+        shape, digest = tuple(arrays.images.shape[1:]), fingerprint(arrays, rows)
+        own = DataSpec(kind="image", shape=shape, classes=arrays.classes, mean=mean, std=std, fingerprint=digest)
+        if spec is not None:
+            check_fit(own, spec, self.title)
+            own = dataclasses.replace(spec, fingerprint=digest)
+        self._arrays, self._rows, self._spec = arrays, rows, own
+        self._stores.clear()
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data know, once set up."""
+        assert self._spec is not None, "setup() comes first"
+        return self._spec
+
+    @property
+    def num_examples(self) -> int:
+        """Examples in the training split, after `label_fraction`."""
+        return len(self._rows["train"])
+
+    def describe(self) -> str:
+        """Return one line on the data for the console: sizes of the splits, shape, classes."""
+        sizes = ", ".join(f"{len(self._rows[name]):,} {name}" for name in ("train", "val", "test"))
+        kept = "" if self.label_fraction == 1 else f" (label_fraction={self.label_fraction:g})"
+        shape = "x".join(str(side) for side in self.spec.shape)
+        return f"{self.title}: {sizes}{kept}; {shape}, {self.spec.num_classes} classes"
+
+    def train_loader(self, plan: BatchPlan) -> Generator[Batch, None, None]:
+        """Yield augmented training batches without end, from `plan.start_step` on, on `plan.device`."""
+        store, workers = self._store(plan.device), self.num_workers
+        if workers == "auto":
+            workers = plan.num_workers if store.device == store.target else max(2, plan.num_workers)
+        rows = torch.from_numpy(self._rows["train"])
+        return iter(TrainingBatches(store, rows, plan, self._augmentations, workers))
+
+    def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, EvaluationBatches]:
+        """Return a loader for `train`, `val` and `test`: each example once, in order, without augmentation.
+
+        With several processes each takes every `plan.world`-th example, so that none is seen twice.
+        """
+        store = self._store(plan.device)
+        shares = {name: torch.from_numpy(rows[plan.rank :: plan.world].copy()) for name, rows in self._rows.items()}
+        return {name: EvaluationBatches(store, rows, plan.batch_size) for name, rows in shares.items()}
+
+    def _store(self, device: torch.device) -> ImageStore:
+        assert self._arrays is not None, "setup() comes first"
+        if device not in self._stores:
+            self._stores[device] = ImageStore(self._arrays, self.spec, device)
+        return self._stores[device]

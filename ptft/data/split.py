@@ -1,0 +1,124 @@
+"""Splits of a data set: seeded, stratified, the same on every machine, and never dependent on the engine's seed."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ptft.errors import ConfigError, DataError
+from ptft.runtime.random import permute, seed_for
+
+Rows = npt.NDArray[np.int64]
+"""Numbers of examples, or of classes."""
+_TEST, _VAL, _LABELS = 0, 1, 2  # what is drawn; each draw is independent of the others
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How a data set is divided.
+
+    Attributes:
+        seed: Seed of the division.
+        val: Share of the examples for validation, above 0 and below 1.
+        test: Share of the examples for the test; without meaning where the data come with a test set of their own.
+        stratify: Give each split the same share of each class, to within one example.
+    """
+
+    seed: int = 0
+    val: float = 0.1
+    test: float = 0.1
+    stratify: bool = True
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Split":
+        """Build from the mapping `data.split` of a config.
+
+        Raises:
+            ConfigError: A key is unknown, or a value is of the wrong type or out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"; did you mean `{near[0]}`?" if near else ""
+                raise ConfigError(f"data.split takes {', '.join(known)}, found `{key}`{hint}")
+        split = cls(**values)
+        if isinstance(split.seed, bool) or not isinstance(split.seed, int) or split.seed < 0:
+            raise ConfigError(f"data.split.seed takes a whole number >= 0, found `{split.seed}`")
+        for key in ("val", "test"):
+            share = getattr(split, key)
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+                raise ConfigError(f"data.split.{key} takes a share above 0 and below 1, found `{share}`")
+        if not isinstance(split.stratify, bool):
+            raise ConfigError(f"data.split.stratify takes true or false, found `{split.stratify}`")
+        if split.val + split.test >= 1:
+            raise ConfigError(f"data.split.val={split.val} and test={split.test} leave nothing to train on")
+        return split
+
+
+def divide(labels: Rows, split: Split, *, num_test: int = 0) -> dict[str, Rows]:
+    """Return the rows of `train`, `val` and `test`, each in rising order.
+
+    Args:
+        labels: (N,) class numbers.
+        split: How to divide.
+        num_test: Examples at the end that are the data's own test set; 0: a test split is taken from the others.
+
+    Raises:
+        DataError: A split would be empty.
+    """
+    rest = np.arange(len(labels) - num_test)
+    if num_test:
+        splits = {"test": np.arange(len(labels) - num_test, len(labels))}
+    else:
+        test = _pick(labels, rest, split.test, split, _TEST)
+        splits, rest = {"test": test}, np.setdiff1d(rest, test)
+    # Shares are of all the examples divided, so that val=0.1, test=0.1 takes a tenth for each.
+    share = split.val * (len(labels) - num_test) / max(1, len(rest))
+    val = _pick(labels, rest, min(1.0, share), split, _VAL)
+    return {"train": np.setdiff1d(rest, val), "val": val, **splits}
+
+
+def _pick(labels: Rows, rows: Rows, share: float, split: Split, purpose: int) -> Rows:
+    count = round(share * len(rows))
+    if not 0 < count < len(rows):
+        name = "test" if purpose == _TEST else "val"
+        raise DataError(
+            f"data.split.{name} takes {count} of {len(rows)} examples, and each split needs at least one; "
+            f"give more data or another data.split.{name}"
+        )
+    classes = labels[rows] if split.stratify else np.zeros_like(rows)
+    return rows[_draw(classes, count, 0, seed_for(split.seed, purpose))]
+
+
+def keep_labels(labels: Rows, rows: Rows, fraction: float, split: Split) -> Rows:
+    """Return the rows that keep their labels: a stratified share of a training split, the same for the same split.seed.
+
+    round(fraction * len(rows)) are kept, but at least one of each class; classes share that number in proportion to
+    their sizes by largest remainders. So the count wanted divided by the size of the training split, written with four
+    significant digits, gives the count itself: 0.02088 of the 1,437 training digits is 30, three a class, and 0.01111
+    of 54,000 is 600. A larger fraction does not always contain a smaller one's rows of every class, but nearly so.
+    """
+    if fraction == 1:
+        return rows
+    return rows[_draw(labels[rows], round(fraction * len(rows)), 1, seed_for(split.seed, _LABELS))]
+
+
+def _draw(classes: Rows, count: int, least: int, seed: int) -> Rows:
+    """Return the sorted places of `count` things drawn in proportion to their classes, at least `least` of each."""
+    numbers, sizes = np.unique(classes, return_counts=True)
+    quota = sizes * (count / len(classes))
+    shares = np.maximum(np.floor(quota).astype(np.int64), least)
+    # Largest remainder first; the lower class number where two are equal.
+    order = np.argsort(np.floor(quota) - quota, kind="stable")
+    shares[order[: max(0, count - int(shares.sum()))]] += 1
+    taken = []
+    for number, size, share in zip(numbers.tolist(), sizes.tolist(), shares.tolist(), strict=True):
+        drawn = permute(torch.arange(share), size, seed, number)
+        taken.append(np.flatnonzero(classes == number)[drawn.numpy()])
+    return np.sort(np.concatenate(taken))
