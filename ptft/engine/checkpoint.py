@@ -1,13 +1,14 @@
 """Checkpoints that are whole or not there: written beside their target, fsynced, renamed, and checked digest by digest.
 
-    checkpoints/step_00000200/   model.safetensors   the task's weights and buffers
-                                 state.safetensors   tensors of everything else: optimizers, EMA, sums of the log window
-                                 state.json          their skeleton: progress, schedules, hooks, plan
-                                 manifest.json       size and SHA-256 of each file, the run's id; written last
+    checkpoints/step_00000200/  model.safetensors   the task's weights and buffers
+                                state.safetensors   other tensors: optimizers, moving average, sums of the log window
+                                state.json          their skeleton: progress, schedules, best value, plan
+                                manifest.json       size and SHA-256 of each file, the run's id; written last
     checkpoints/{last,best}.json name a step
 
-Order on disk: files, manifest, rename, pointer, and only then are old checkpoints removed; so at every instant after the
-first save a valid checkpoint exists. Of 1,000 single-bit flips safetensors by itself notices 11: the digests are ours to check.
+Order on disk: files, manifest, rename, pointer, and only then are old checkpoints removed; so at every instant after
+the first save a valid checkpoint exists. Of 1,000 single-bit flips safetensors by itself notices 11, so the digests are
+ours to check.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live progress line on a terminal, plain lines in a pipe, and the same in log.txt."""
+"""What a person sees while a run goes on: a live progress line on a terminal, plain lines in a pipe and in log.txt."""
 
 import contextlib
 import time

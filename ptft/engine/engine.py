@@ -29,11 +29,11 @@ from ptft.engine.update import Update
 from ptft.engine.weights import load_own, own_tensors
 from ptft.engine.window import Window
 from ptft.errors import CheckpointError, DivergedError, Interrupted, PtftError
+from ptft.runtime.device import peak_memory_bytes
 from ptft.runtime.distributed import World
 from ptft.runtime.duration import Clock, Duration
 from ptft.runtime.precision import Precision
 from ptft.task.task import Task
-
 
 _EVALUATION_BATCH = 256
 """Least examples in a forward pass of an evaluation, which keeps no activations."""
@@ -96,7 +96,7 @@ class Engine:
         self.evaluation_loaders = data.evaluation_loaders(self._batch_plan(max(settings.batch_size, _EVALUATION_BATCH)))
         self._stop = StopRequest()
 
-    # The loop ----------------------------------------------------------------------------------------------------------
+    # --- The loop ---
 
     def fit(self) -> Tracker:
         """Train from where the engine stands to the end and return what was best.
@@ -146,9 +146,8 @@ class Engine:
                     self._edge(step + 1)
                     next_edge = self._next_edge(step + 1)
                     if self.tracker.should_stop:
-                        self.console.say(
-                            f"stopped early: no better {self.tracker.objective} since step {self.tracker.best_step}"
-                        )
+                        tracker = self.tracker
+                        self.console.say(f"stopped early: no better {tracker.objective} since step {tracker.best_step}")
                         break
             if self.stop_step == 0:  # nothing to train: still a checkpoint and its metrics
                 self._edge(0)
@@ -178,7 +177,7 @@ class Engine:
         cadences = (self.log_cadence, self.evaluation_cadence, self.checkpoint_cadence)
         return min(self.stop_step, *(cadence.next_due(step) for cadence in cadences))
 
-    # What is due -------------------------------------------------------------------------------------------------------
+    # --- What is due ---
 
     def _train_values(self, step: int) -> dict[str, float]:
         values = {f"train/{name}": value for name, value in self.window.take().items()}
@@ -240,7 +239,7 @@ class Engine:
             )
         self.console.warn(f"the gradient of step {steps} is not finite; the update was left out")
 
-    # State -------------------------------------------------------------------------------------------------------------
+    # --- State ---
 
     def save(self, is_best: bool) -> None:
         """Write a checkpoint of this step, point `last` (and `best`) at it, and remove old ones."""
@@ -286,7 +285,15 @@ class Engine:
         self.stopwatch.load_state_dict(state["stopwatch"])
         self.tracker.should_stop = False
 
-    # Small helpers -----------------------------------------------------------------------------------------------------
+    def cost(self) -> dict[str, float]:
+        """Return what the training took: seconds, CPU seconds, examples, peak memory in bytes."""
+        return {
+            **{name: round(value, 3) for name, value in self.stopwatch.state_dict().items()},
+            "examples": self.step * self.settings.batch_size,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+        }
+
+    # --- Small helpers ---
 
     def _batches(self, start: int) -> Iterator[Batch]:
         count = self.settings.overfit_batches

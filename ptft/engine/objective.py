@@ -52,6 +52,7 @@ class Tracker:
         self.early_stopping = early_stopping
         self.best: float | None = None
         self.best_step: int | None = None
+        self.best_metrics: dict[str, float] = {}
         self.reference: float | None = None
         self.waited = 0
         self.should_stop = False
@@ -69,7 +70,7 @@ class Tracker:
         value = metrics[name]
         is_best = self._better(value, self.best, 0.0)
         if is_best:
-            self.best, self.best_step = value, step
+            self.best, self.best_step, self.best_metrics = value, step, dict(metrics)
         self._wait(value)
         return is_best
 
@@ -92,7 +93,7 @@ class Tracker:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know."""
-        keys = ("best", "best_step", "reference", "waited", "should_stop")
+        keys = ("best", "best_step", "best_metrics", "reference", "waited", "should_stop")
         return {key: getattr(self, key) for key in keys}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One optimizer per phase with what surrounds its step: schedule, L1 penalty, clipping, gradient scaling, non-finite values.
+"""One optimizer a phase with what surrounds its step: schedule, L1 penalty, clipping, scaling, non-finite values.
 
 A gradient norm that is not finite becomes `found_inf` for torch's fused optimizers, which then leave weights and moments
 untouched on the device, without a synchronisation; the engine reads the flags at the next log point.

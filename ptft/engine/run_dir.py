@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,12 +126,6 @@ class RunDirectory:
 def now() -> str:
     """Return the time in UTC as ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def unused_name(command: str, label: str) -> str:
-    """Return a name for a run: command, label, UTC time and four hex digits."""
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return f"{command}-{label.replace('/', '_')}-{stamp}-{secrets.token_hex(2)}"
 
 
 def _make(path: Path, overwrite: bool) -> None:

@@ -1,6 +1,6 @@
 """Nested state as tensors and JSON: what lets a checkpoint hold any component without pickle.
 
-`flatten` takes the tensors out of nested dicts and lists and leaves references in their place; `unflatten` puts them back.
+`flatten` takes the tensors out of nested dicts and lists and leaves references; `unflatten` puts them back.
 """
 
 from collections.abc import Mapping

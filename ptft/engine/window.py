@@ -1,7 +1,7 @@
 """Sums since the last log point: what training curves are made of.
 
-Losses are summed and counted, in float64 on the device, and divided only when they are read; so a curve is the exact mean
-over the window, with unequal counts, and reading is the one synchronisation.
+Losses are summed and counted, in float64 on the device, and divided only when they are read; so a curve is the exact
+mean over the window, with unequal counts, and reading is the one synchronisation.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Window:
             self.scalar_counts[name] = self.scalar_counts.get(name, 0) + 1
 
     def take(self) -> dict[str, float]:
-        """Return the means and start again: `loss` is the weighted total; single terms follow when there are several."""
+        """Return the means and start again: `loss` is the weighted total; several terms follow one by one."""
         terms = {name: float(value) / max(float(self.counts[name]), 1.0) for name, value in self.sums.items()}
         values = {"loss": sum(self.coefficients[name] * value for name, value in terms.items())}
         if len(terms) > 1:

@@ -1,7 +1,7 @@
 """Every change ptft makes to the file system, in one small module, so that a test can fail each call.
 
-Callers write `files.write(...)`, never `Path.write_bytes`, for whatever must survive a crash. A file counts as written once
-its bytes and its directory entry are on the disk: data is fsynced, then renamed, then the parent directory is fsynced.
+Callers write `files.write(...)`, never `Path.write_bytes`, for whatever must survive a crash. A file counts as written
+once its bytes and its directory entry are on the disk: data are fsynced, then renamed, then the parent is fsynced.
 """
 
 import contextlib

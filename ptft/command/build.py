@@ -1,0 +1,172 @@
+"""From a checked config to objects, in order: data, model and task, weights, adaptation, plan, optimizers, engine.
+
+Below this floor nothing sees a config: every class takes plain arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ptft.adapt.adapt import describe
+from ptft.adapt.load import load_weights
+from ptft.command.source import read_source
+from ptft.config.resolve import instantiate
+from ptft.data.data_module import BatchPlan, DataModule, DataSpec
+from ptft.engine.checkpoint import CheckpointStore
+from ptft.engine.console import Console
+from ptft.engine.engine import Engine
+from ptft.engine.objective import Objective
+from ptft.engine.optimize import PhaseOptimizer
+from ptft.engine.plan import Plan, apply_memory_format, resolve_plan
+from ptft.engine.recorder import Recorder
+from ptft.engine.run_dir import RunDirectory
+from ptft.engine.settings import EarlyStoppingSettings, EmaSettings, EngineSettings
+from ptft.errors import ConfigError
+from ptft.logger.logger import Logger
+from ptft.optimizer.groups import embedding_names, parameter_groups
+from ptft.runtime.device import choose_device, set_deterministic
+from ptft.runtime.duration import Clock, Duration
+from ptft.runtime.precision import Precision
+from ptft.schedule.schedule import WarmedUp
+from ptft.task.task import Task
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds the objects of one command.
+
+    Attributes:
+        config: The checked config.
+        trusted: Packages whose classes a `_target_` may name.
+        console: Where it is told what was built.
+    """
+
+    config: Config
+    trusted: Sequence[str]
+    console: Console
+
+    def make(self, group: str, *supplied: Any) -> Any:
+        """Build the component that stands under a config group."""
+        return instantiate(self.config[group], *supplied, trusted=self.trusted, group=group)
+
+    def make_all(self, group: str, *supplied: Any) -> list[Any]:
+        """Build the named components of a group, in their order."""
+        nodes = self.config.get(group) or {}
+        return [instantiate(node, *supplied, trusted=self.trusted, group=group) for node in nodes.values()]
+
+    def settings(self) -> EngineSettings:
+        """Return the engine's settings."""
+        values = dict(self.config["engine"])
+        nested: dict[str, type[Any]] = {"ema": EmaSettings, "early_stopping": EarlyStoppingSettings}
+        for name, kind in nested.items():
+            if values.get(name) is not None:
+                values[name] = kind(**values[name])
+        return EngineSettings(**values)
+
+    def data(self, spec: DataSpec | None = None) -> DataModule:
+        """Build and set up the data set; `spec` is that of a run it must fit."""
+        data: DataModule = self.make("data", self.make_all("augmentation"))
+        data.setup(spec)
+        self.console.say(data.describe())
+        return data
+
+    def task(self, spec: DataSpec, seed: int) -> Task:
+        """Build the model and the task around it; the seed decides the initial weights."""
+        torch.manual_seed(seed)
+        task: Task = self.make("task", self.make("model", spec), spec)
+        return task
+
+    def initialise(self, task: Task, source: Path | None) -> None:
+        """Load the weights that `init_from` names and freeze what `adapt` says."""
+        network = network_of(task)
+        if source is not None:
+            tensors, labels = read_source(source)
+            partial = bool(self.config.get("init_partial"))
+            report = load_weights(
+                network, tensors, partial=partial, classes_match=labels is not None and labels == task.label_names()
+            )
+            self.console.say(f"initialised from {source}: {report.describe()}")
+        self.make("adapt").apply(network)
+        self.console.say(describe(task))
+
+    def place(self, task: Task, data: DataModule, settings: EngineSettings, saved: Plan | None) -> Plan:
+        """Move the task to its device and resolve what is `auto`; a resumed run brings its saved plan."""
+        device = choose_device(settings.device)
+        set_deterministic(settings.deterministic)
+        task.to(device)
+        if saved is not None and saved.device == device.type:
+            apply_memory_format(task, saved.memory_format)
+            return saved
+        task.train()
+        loader = data.train_loader(
+            BatchPlan(batch_size=settings.batch_size, seed=settings.seed, views=task.views, device=device)
+        )
+        return resolve_plan(settings, task, next(iter(loader)), self.console.warn)
+
+    def clock(self, data: DataModule, settings: EngineSettings) -> Clock:
+        """Return what turns durations into steps, with the length of the whole training."""
+        clock = Clock(settings.batch_size, data.num_examples)
+        return Clock(settings.batch_size, data.num_examples, Duration.parse(settings.max, "engine.max").steps(clock))
+
+    def optimizers(self, task: Task, clock: Clock, plan: Plan, clip_norm: float | None) -> dict[str, PhaseOptimizer]:
+        """Build one optimizer and schedule a phase.
+
+        Raises:
+            ConfigError: A phase that the task does not have, or nothing to train.
+        """
+        node = dict(self.config["optimizer"])
+        overrides, l1, decay_all = node.pop("phases") or {}, node.pop("l1"), node.pop("decay_all")
+        unknown = sorted(set(overrides) - set(task.phases))
+        if unknown:
+            raise ConfigError(f"optimizer.phases.{unknown[0]}: this task has the phases {', '.join(task.phases)}")
+        scaler = Precision(plan.precision, torch.device(plan.device)).scaler()
+        optimizers = {}
+        for phase in task.phases:
+            parameters = task.parameters_of(phase)
+            if not parameters:
+                raise ConfigError(f"phase {phase} has nothing to train: adapt froze all of its parameters")
+            groups = parameter_groups(parameters, embedding_names(task), decay_all=decay_all)
+            settings = {**node, **(overrides.get(phase) or {})}
+            optimizer = instantiate(settings, groups, trusted=self.trusted, group="optimizer")
+            optimizers[phase] = PhaseOptimizer(optimizer, self.schedule(clock), scaler, clip_norm=clip_norm, l1=l1)
+        return optimizers
+
+    def schedule(self, clock: Clock) -> WarmedUp:
+        """Build the schedule behind its warm-up."""
+        node = dict(self.config["schedule"])
+        max_steps = clock.max_steps or 0
+        warmup = min(Duration.parse(node.pop("warmup"), "schedule.warmup").steps(clock), max_steps)
+        schedule = instantiate(node, trusted=self.trusted, group="schedule")
+        schedule.setup(Clock(clock.batch_size, clock.num_examples, max_steps - warmup))
+        return WarmedUp(schedule, warmup, max_steps)
+
+    def engine(
+        self, task: Task, data: DataModule, settings: EngineSettings, plan: Plan, run: RunDirectory, step: int
+    ) -> Engine:
+        """Build the engine of a training that starts at `step`."""
+        clock = self.clock(data, settings)
+        objective = self.config.get("objective")
+        loggers: list[Logger] = self.make_all("logger", run.path, step)
+        return Engine(
+            task,
+            data,
+            self.optimizers(task, clock, plan, settings.clip_norm),
+            settings,
+            plan=plan,
+            clock=clock,
+            objective=Objective.parse(objective[0] if isinstance(objective, list) else objective, task.headline),
+            store=CheckpointStore(run.checkpoints, run.id, settings.keep_last),
+            recorder=Recorder(run, loggers),
+            console=self.console,
+        )
+
+
+def network_of(task: Task) -> nn.Module:
+    """Return the network that weights are loaded into: the task's model, or all networks of a task with phases."""
+    return task.get_submodule(task.phases[0]) if len(task.phases) == 1 else task

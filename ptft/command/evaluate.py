@@ -1,0 +1,63 @@
+"""`ptft evaluate`: measure a finished run on a split, exactly, with intervals, per class and per example."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptft.command import report
+from ptft.command.build import Builder
+from ptft.command.training import open_run, recorded, saved_spec
+from ptft.config.invocation import Invocation
+from ptft.data.data_module import BatchPlan
+from ptft.engine.checkpoint import CheckpointStore
+from ptft.engine.console import Console
+from ptft.engine.evaluate import evaluate
+from ptft.engine.plan import Plan, apply_memory_format
+from ptft.engine.recorder import Recorder
+from ptft.engine.run_dir import RunDirectory
+from ptft.engine.weights import load_for_evaluation
+from ptft.errors import ConfigError
+from ptft.runtime import files
+from ptft.runtime.device import choose_device
+from ptft.runtime.precision import Precision
+
+
+def run(config: dict[str, Any], invocation: Invocation) -> float:
+    """Evaluate the run that `run=` names and return its headline metric.
+
+    Raises:
+        ConfigError: The data have no such split.
+        CheckpointError: The run has no such checkpoint.
+    """
+    console = Console()
+    assert invocation.run is not None, "the config is checked: run= names a run"
+    parent = RunDirectory.reopen(invocation.run)
+    checkpoint = CheckpointStore(parent.checkpoints, parent.id).load_named(str(config["checkpoint"]))
+    own = open_run(config, invocation)
+    with files.lock(own.path), recorded(own, console):
+        console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
+        builder = Builder(config, invocation.trusted, console)
+        settings = builder.settings()
+        data = builder.data(saved_spec(parent.path))
+        task = builder.task(data.spec, settings.seed)
+        load_for_evaluation(task, checkpoint)
+        device = choose_device(settings.device)
+        plan = Plan.from_json(checkpoint.state["plan"])
+        task.to(device)
+        apply_memory_format(task, plan.memory_format)
+        loaders = data.evaluation_loaders(BatchPlan(batch_size=max(settings.batch_size, 256), device=device))
+        split = str(config["split"])
+        if split not in loaders:
+            raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
+        precision = Precision(plan.precision if device == torch.device(plan.device) else "fp32", device)
+        result = evaluate(task, loaders, split, precision, max_batches=settings.evaluation_batches, with_intervals=True)
+        summary = report.summarise(result, split)
+        Recorder(own).pictures(checkpoint.step, result.media)
+        report.write_predictions(own, result.records, task.label_names())
+        own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})
+        console.table(f"Classes on {split}", result.table)
+        report.show_metrics(console, f"{Path(parent.path).name} on {split}, {result.num_examples} examples", summary)
+        console.say(f"run   {own.path}")
+        report.check_gate(config.get("gate"), summary)
+        return result.metrics[task.headline.name]

@@ -1,0 +1,11 @@
+"""`ptft finetune`: train a model on labels, from scratch or from the weights that `init_from=` names."""
+
+from typing import Any
+
+from ptft.command.training import train
+from ptft.config.invocation import Invocation
+
+
+def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
+    """Train as the config says and return the objective."""
+    return train(config, invocation)

@@ -1,0 +1,11 @@
+"""`ptft pretrain`: train a model without labels, or with labels that come for free."""
+
+from typing import Any
+
+from ptft.command.training import train
+from ptft.config.invocation import Invocation
+
+
+def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
+    """Train as the config says and return the objective."""
+    return train(config, invocation)

@@ -1,0 +1,109 @@
+"""What a run leaves for people and for later commands: summary.json, predictions.csv, model/, tables on the console."""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from ptft.config.invocation import Invocation
+from ptft.data.data_module import DataSpec
+from ptft.engine.console import Console
+from ptft.engine.evaluate import Evaluation
+from ptft.engine.run_dir import RunDirectory
+from ptft.engine.state import alias_tied
+from ptft.engine.weights import own_tensors
+from ptft.errors import ConfigError, GateError
+from ptft.runtime import files
+from ptft.task.task import Task
+
+
+def summarise(evaluation: Evaluation, split: str) -> dict[str, dict[str, Any]]:
+    """Return the metrics of an evaluation as summary.json holds them: value, low, high and n by `split/metric`."""
+    summary = {}
+    for name, value in evaluation.metrics.items():
+        low, high = evaluation.intervals.get(name, (None, None))
+        summary[f"{split}/{name}"] = {"value": value, "low": low, "high": high, "n": evaluation.num_examples}
+    return summary
+
+
+def show_metrics(console: Console, title: str, summary: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print metrics with their intervals."""
+    rows = []
+    for name, entry in summary.items():
+        interval = f"{entry['low']:.4f} to {entry['high']:.4f}" if entry.get("low") is not None else ""
+        rows.append({"metric": name, "value": f"{entry['value']:.4f}", "95% interval": interval})
+    console.table(title, rows)
+
+
+def write_predictions(run: RunDirectory, records: Mapping[str, Tensor], labels: tuple[str, ...]) -> None:
+    """Write predictions.csv: one row an example, label numbers as names."""
+    if not records:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(records)
+    columns = []
+    for name, values in records.items():
+        named = labels and name in ("label", "prediction")
+        columns.append([_cell(labels[value]) for value in values.tolist()] if named else values.tolist())
+    writer.writerows(zip(*columns, strict=True))
+    run.write_text("predictions.csv", text.getvalue())
+
+
+def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> None:
+    """Write model/: the weights under the network's own names, its config and the labels.
+
+    model/preprocessing.json is there since the start of the run: a resumed run needs it too.
+    """
+    tensors, aliases = alias_tied(own_tensors(task))
+    prefix = f"{task.phases[0]}." if len(task.phases) == 1 else ""
+    tensors = {name.removeprefix(prefix): tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(tensors)
+    (run.path / "model").mkdir(exist_ok=True)
+    files.replace_with(run.path / "model" / "model.safetensors", data)
+    run.write_json("model/config.json", {"model": config["model"], "task": config["task"], "aliases": aliases})
+    run.write_json("model/labels.json", list(task.label_names()))
+
+
+def write_preprocessing(run: RunDirectory, spec: DataSpec) -> None:
+    """Write model/preprocessing.json: what later commands must know of the data."""
+    run.write_json("model/preprocessing.json", spec.to_json())
+
+
+def check_gate(gate: Mapping[str, Any] | None, summary: Mapping[str, Mapping[str, Any]]) -> None:
+    """Compare a metric with the bounds of the gate.
+
+    Raises:
+        GateError: It is out of bounds, or not a number.
+        ConfigError: There is no such metric.
+    """
+    if not gate:
+        return
+    name = gate["metric"]
+    if name not in summary:
+        raise ConfigError(f"gate.metric={name}: no such metric; this run gives {', '.join(summary)}")
+    value, least, most = summary[name]["value"], gate.get("min"), gate.get("max")
+    passed = (least is None or value >= least) and (most is None or value <= most) and value == value
+    if not passed:
+        bounds = " and ".join([f"at least {least}"] * (least is not None) + [f"at most {most}"] * (most is not None))
+        raise GateError(f"the gate was not met: {name} is {value:.4f}, expected {bounds}")
+
+
+def reference_of(run: RunDirectory, invocation: Invocation, config: Mapping[str, Any]) -> str:
+    """Return how another command names this run: by its name below the output root, or by its path."""
+    root = config["output_root"]
+    return (
+        str(run.record["name"])
+        if root == "outputs"
+        else f"./{run.path}"
+        if not run.path.is_absolute()
+        else str(run.path)
+    )
+
+
+def _cell(text: str) -> str:
+    """Keep a spreadsheet from taking a label for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
