@@ -64,6 +64,8 @@ class Freeze(Adapt):
 
 def _unmatched(pattern: str, names: Iterable[str]) -> str:
     """Say that a pattern matches no parameter, and which names or patterns come near it."""
-    candidates = [candidate for name in names for candidate in (name, ".".join([*name.split(".")[:-1], "*"]))]
-    near = get_close_matches(pattern, dict.fromkeys(candidates), n=3, cutoff=0.4) or candidates[:3]
+    words = [name.split(".") for name in names]
+    globs = [".".join([*path[:depth], "*"]) for path in words for depth in range(1, len(path))]
+    candidates = list(dict.fromkeys(globs if "*" in pattern else map(".".join, words)))
+    near = get_close_matches(pattern, candidates, n=3, cutoff=0.4) or candidates[:3]
     return f"`{pattern}` matches no parameter of the model; near names: {', '.join(near)}"
