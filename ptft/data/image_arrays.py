@@ -87,19 +87,20 @@ def pixel_statistics(
         part = images[rows[start : start + chunk]]
         for channel in range(images.shape[1]):
             counts[channel] += np.bincount(part[:, channel].ravel(), minlength=256)
-    values = np.arange(256) / 255
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    mean = shares @ values
-    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
+    total, values = counts.sum(axis=1), np.arange(256)
+    mean = (
+        (counts * values).sum(axis=1) / total / 255
+    )  # whole numbers until the division, so the order of adding is free
+    std = np.sqrt((counts * (values / 255 - mean[:, None]) ** 2).sum(axis=1) / total)
     return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
 
 def fingerprint(arrays: ImageArrays, rows: Mapping[str, Rows]) -> str:
     """Return the SHA-256 of pixels, labels, class names and the rows of each split, in hexadecimal."""
     digest = hashlib.sha256(repr((arrays.images.shape, arrays.classes)).encode())
-    digest.update(np.ascontiguousarray(arrays.images))
-    digest.update(np.ascontiguousarray(arrays.labels, dtype="<i8"))
+    digest.update(np.ascontiguousarray(arrays.images).data)
+    digest.update(np.ascontiguousarray(arrays.labels, dtype="<i8").data)
     for name in sorted(rows):
         digest.update(f"{name} {len(rows[name])}".encode())
-        digest.update(np.ascontiguousarray(rows[name], dtype="<i8"))
+        digest.update(np.ascontiguousarray(rows[name], dtype="<i8").data)
     return digest.hexdigest()

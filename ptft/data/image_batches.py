@@ -35,13 +35,14 @@ class ImageStore:
         self.labels = torch.from_numpy(arrays.labels).to(self.device, torch.int64)
         mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (spec.mean, spec.std))
         self._scale, self._shift = (1 / std).float().to(target), (-mean / std).float().to(target)
+        self._byte_scale = (1 / (255 * std)).float().to(target)
         small = self.device == target and self.images.numel() * 4 <= FLOAT_BYTES
         self.normalised = self.normalise(self.images) if small else None
 
     def normalise(self, image: Tensor) -> Tensor:
         """Return what the model sees: (..., C, H, W) float32, from uint8 in [0, 255] or float32 in [0, 1]."""
         if image.dtype == torch.uint8:
-            return image.to(torch.float32).mul_(self._scale / 255).add_(self._shift)
+            return image.to(torch.float32).mul_(self._byte_scale).add_(self._shift)
         return (image * self._scale).add_(self._shift)
 
     def normalised_rows(self, rows: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ class TrainingBatches:
         image = self._store.normalise(batch["image"])
         if views == 1:
             return {**batch, "image": image}
-        return {"views": image.unflatten(0, (-1, views)), "label": label, "index": index}
+        return {"views": image.view(-1, views, *image.shape[1:]), "label": label, "index": index}
 
 
 def _finished(batches: Generator[Batch, None, None], finish: Callable[[Batch], Batch]) -> Generator[Batch, None, None]:
@@ -136,7 +137,8 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Go through the rows once more."""
         store = self._store
-        for rows in self._rows.split(self._batch_size) if len(self._rows) else ():
+        for start in range(0, len(self._rows), self._batch_size):
+            rows = self._rows[start : start + self._batch_size]
             yield {
                 "image": store.normalised_rows(rows),
                 "label": store.labels.index_select(0, rows).to(store.target),

@@ -88,14 +88,14 @@ class InMemoryImages(DataModule):
         """
         arrays = self.read()
         check_arrays(arrays, self.title)
-        arrays = dataclasses.replace(arrays, labels=arrays.labels.astype(np.int64))
-        rows = divide(arrays.labels, self.split, num_test=arrays.num_test)
-        missing = np.setdiff1d(arrays.labels, arrays.labels[rows["train"]])
+        labels = arrays.labels.astype(np.int64)
+        rows = divide(labels, self.split, num_test=arrays.num_test)
+        missing = np.setdiff1d(labels, labels[rows["train"]])
         if len(missing):
             names = ", ".join(arrays.classes[number] for number in missing)
             raise DataError(f"{self.title}: no training example of {names}; use data.split.stratify=true or more data")
         mean, std = pixel_statistics(arrays.images, rows["train"])
-        rows["train"] = keep_labels(arrays.labels, rows["train"], self.label_fraction, self.split)
+        rows["train"] = keep_labels(labels, rows["train"], self.label_fraction, self.split)
         shape, digest = tuple(arrays.images.shape[1:]), fingerprint(arrays, rows)
         own = DataSpec(kind="image", shape=shape, classes=arrays.classes, mean=mean, std=std, fingerprint=digest)
         if spec is not None:
@@ -124,9 +124,9 @@ class InMemoryImages(DataModule):
 
     def train_loader(self, plan: BatchPlan) -> Generator[Batch, None, None]:
         """Yield augmented training batches without end, from `plan.start_step` on, on `plan.device`."""
-        store, workers = self._store(plan.device), self.num_workers
-        if workers == "auto":
-            workers = plan.num_workers if store.device == store.target else max(2, plan.num_workers)
+        store = self._store(plan.device)
+        least = 0 if store.device == store.target else 2
+        workers = max(least, plan.num_workers) if self.num_workers == "auto" else self.num_workers
         rows = torch.from_numpy(self._rows["train"])
         return iter(TrainingBatches(store, rows, plan, self._augmentations, workers))
 

@@ -86,7 +86,7 @@ def _plain_copy(device: torch.device) -> Callable[[Batch], Ready]:
 
 def _pinned_copy(device: torch.device) -> Callable[[Batch], Ready]:
     """Return a function that starts the copy of a batch on a stream of its own and returns how to wait for it."""
-    side = torch.cuda.Stream(device)
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def copy(batch: Batch) -> Ready:
         moved, copied = dict(batch), []
@@ -95,7 +95,7 @@ def _pinned_copy(device: torch.device) -> Callable[[Batch], Ready]:
                 if isinstance(value, torch.Tensor) and value.device != device:
                     moved[name] = value.pin_memory().to(device, non_blocking=True)
                     copied.append(moved[name])
-            done = torch.cuda.Event()
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record(side)
 
         def ready() -> Batch:

@@ -88,7 +88,7 @@ def permute(positions: Tensor, size: int, seed: int, epoch: int | Tensor) -> Ten
     # The network permutes a rectangle that is at most about sqrt(size) larger than asked; places outside are walked on.
     rows = math.isqrt(size - 1) + 1 if size > 1 else 1
     columns = -(-size // rows)
-    # Counted over many epochs: with fewer rounds neighbours in the order, or the orders of tiny sets, are not independent.
+    # With fewer rounds neighbours in the order, or the orders of tiny sets, are not independent (counted in the tests).
     rounds = 8 if size > 256 else 16
     places = _feistel(positions, rows, columns, key, rounds)
     outside = (places >= size).nonzero()[:, 0]
@@ -154,7 +154,8 @@ def stream_indices(
 def _normal_quantiles(device: torch.device) -> Tensor:
     """Return the 65,536 quantiles of the standard normal distribution in the middle of equal shares, float32."""
     shares = (torch.arange(1 << 16, dtype=torch.float64) + 0.5) / (1 << 16)
-    return torch.special.ndtri(shares).float().to(device)
+    quantiles: Tensor = torch.special.ndtri(shares)
+    return quantiles.float().to(device)
 
 
 class Draws:
@@ -197,8 +198,8 @@ class Draws:
 
     def uniform(self, slot: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Return float32 evenly spread over [low, high) in steps of 2**-24 of that range: (B, *shape)."""
-        share = (self.bits(slot, *shape) >> 40).bitwise_and_((1 << 24) - 1).float().mul_(2.0**-24)
-        return share if (low, high) == (0.0, 1.0) else share.mul_(high - low).add_(low)
+        share: Tensor = (self.bits(slot, *shape) >> 40).bitwise_and_((1 << 24) - 1).float().mul_(2.0**-24)
+        return share if low == 0 and high == 1 else share.mul_(high - low).add_(low)
 
     def integers(self, slot: int, high: int, *shape: int) -> Tensor:
         """Return int64 evenly spread over [0, high), with high at most 2**31: (B, *shape)."""

@@ -1,0 +1,143 @@
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747, MIT licence): 70,000 clothes, 28x28 grey, 10 classes.
+
+The data's own 10,000 test images are the test split, numbered 60,000 to 69,999; validation is taken from the 60,000.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ptft.data.idx import read_idx
+from ptft.data.image_arrays import ImageArrays
+from ptft.data.image_batches import Augmentation
+from ptft.data.in_memory import InMemoryImages
+from ptft.errors import DataError
+from ptft.types import NonNegativeInt, UnitFloat
+
+CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
+SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts the files."""
+CONNECT_SECONDS = 5.0
+
+
+class FashionMNIST(InMemoryImages):
+    """Fashion-MNIST from idx files, plain or gzipped."""
+
+    title = "fashion_mnist"
+
+    def __init__(
+        self,
+        augmentations: Sequence[Augmentation],
+        *,
+        path: str | None = None,
+        download: bool = False,
+        label_fraction: UnitFloat = 1.0,
+        num_workers: NonNegativeInt | Literal["auto"] = "auto",
+        allow_changed: bool = False,
+        split: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep the settings, whose meaning is told at `InMemoryImages`.
+
+        Args:
+            augmentations: Applied in turn to training batches.
+            path: Folder of the four files; None: where Debian puts them, else the cache folder.
+            download: Fetch missing files into `path` or the cache folder.
+            label_fraction: Share of the training labels to keep; 0.01111 of 54,000 is 600.
+            num_workers: Threads that make batches ahead.
+            allow_changed: Resume although the data changed.
+            split: `val` is the share of the 60,000 training images; `test` has no meaning here.
+        """
+        super().__init__(
+            augmentations,
+            path=path,
+            download=download,
+            label_fraction=label_fraction,
+            num_workers=num_workers,
+            allow_changed=allow_changed,
+            split=split,
+        )
+
+    def read(self) -> ImageArrays:
+        """Read the four files.
+
+        Raises:
+            DataError: They are missing or damaged, or cannot be fetched.
+        """
+        files = self._find()
+        images = [read_idx(files[name]) for name in FILES[0::2]]
+        labels = [read_idx(files[name]) for name in FILES[1::2]]
+        for name, array, dimensions in zip(
+            FILES, (images[0], labels[0], images[1], labels[1]), (3, 1, 3, 1), strict=True
+        ):
+            if array.ndim != dimensions or array.dtype != np.uint8:
+                raise DataError(
+                    f"{files[name]}: expected bytes in {dimensions} dimensions, found {array.dtype} {array.shape}"
+                )
+        if images[0].shape[1:] != images[1].shape[1:]:
+            raise DataError(f"training images are {images[0].shape[1:]}, test images {images[1].shape[1:]}")
+        return ImageArrays(np.concatenate(images)[:, None], np.concatenate(labels), CLASSES, num_test=len(images[1]))
+
+    def _find(self) -> dict[str, Path]:
+        """Return the four files, fetched first where that is asked for."""
+        folders = [Path(self.path).expanduser()] if self.path else [SYSTEM_FOLDER, cache_folder()]
+        for folder in folders:
+            if found := find_files(folder):
+                return found
+        if self.download:
+            fetch(folders[-1])
+            if found := find_files(folders[-1]):
+                return found
+        raise DataError(
+            f"Fashion-MNIST was not found in {' or '.join(str(folder) for folder in folders)}; give data.path=FOLDER "
+            f"with the four files ({FILES[0]}.gz ...), or install Debian's package dataset-fashion-mnist, "
+            "or let ptft fetch it: data.download=true"
+        )
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """Return the four files in a folder, or in the sub-folder that torchvision makes there; empty if one is missing."""
+    for place in (folder, folder / "FashionMNIST" / "raw"):
+        found = {name: file for name in FILES for file in (place / f"{name}.gz", place / name) if file.is_file()}
+        if len(found) == len(FILES):
+            return found
+    return {}
+
+
+def cache_folder() -> Path:
+    """Return the folder that downloads go to when no `data.path` is given."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptft"
+
+
+def fetch(folder: Path) -> None:
+    """Fetch the data set with torchvision, which checks its digests.
+
+    Raises:
+        DataError: There is no network, or going there is forbidden.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise DataError(
+            f"data.download=true, but HF_HUB_OFFLINE forbids it; unset that, or put the files into {folder}"
+        )
+    from torchvision.datasets import FashionMNIST as Fetcher
+
+    try:
+        with _connecting_within(CONNECT_SECONDS):
+            Fetcher(str(folder), download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"cannot fetch Fashion-MNIST ({error}); put its four files into {folder}") from error
+
+
+@contextmanager
+def _connecting_within(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
