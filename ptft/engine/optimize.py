@@ -1,7 +1,7 @@
 """One optimizer a phase with what surrounds its step: schedule, L1 penalty, clipping, scaling, non-finite values.
 
-A gradient norm that is not finite becomes `found_inf` for torch's fused optimizers, which then leave weights and moments
-untouched on the device, without a synchronisation; the engine reads the flags at the next log point.
+A gradient norm that is not finite becomes `found_inf` for torch's fused optimizers, which then leave weights and
+moments untouched on the device, without a synchronisation; the engine reads the flags at the next log point.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,10 +36,11 @@ class PhaseOptimizer:
         self.optimizer = optimizer
         self.schedule = schedule
         self.scaler = scaler
-        self.groups = optimizer.param_groups
-        self.base_lrs = [float(group["lr"]) for group in self.groups]
-        self.parameters: list[Tensor] = [parameter for group in self.groups for parameter in group["params"]]
-        self.names = [name for group in self.groups for name in group["names"]]
+        groups = optimizer.param_groups
+        self.base_lrs = [float(group["lr"]) for group in groups]
+        self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
+        self.names = [name for group in groups for name in group["names"]]
+        self._penalised = [parameter for group in groups if group["decay"] for parameter in group["params"]]
         self._clip: Callable[[list[Tensor], Tensor], None] = _no_clip if clip_norm is None else _Clip(clip_norm)
         self._penalise: Callable[[], None] = self._add_l1 if l1 else _nothing
         self._l1 = l1
@@ -60,7 +61,7 @@ class PhaseOptimizer:
     def step(self, step: int) -> None:
         """Apply the gradients: penalty, norm, clipping, update; `step` counts from 0 and sets the learning rate."""
         factor = self.schedule.factor(step)
-        for group, base_lr in zip(self.groups, self.base_lrs, strict=True):
+        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
         self.lr = self.base_lrs[0] * factor
         if self._scales:
@@ -93,7 +94,7 @@ class PhaseOptimizer:
         self.scaler.update()
 
     def _add_l1(self) -> None:
-        parameters = [p for group in self.groups if group["decay"] for p in group["params"] if p.grad is not None]
+        parameters = [parameter for parameter in self._penalised if parameter.grad is not None]
         gradients = [parameter.grad for parameter in parameters]
         torch._foreach_add_(gradients, torch._foreach_sign(parameters), alpha=self._l1)
 
