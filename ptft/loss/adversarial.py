@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ptft.loss.cast import at_least_float32
+
 
 def real_sum(logits: Tensor) -> Tensor:
     """Return the sum of -log sigmoid(logit): small where images are held real.
@@ -16,7 +18,7 @@ def real_sum(logits: Tensor) -> Tensor:
     Args:
         logits: (B,) of the discriminator, above 0 for `real`.
     """
-    logits = logits if logits.dtype.itemsize >= 4 else logits.float()
+    logits = at_least_float32(logits)
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits), reduction="sum")
 
 
@@ -26,5 +28,5 @@ def fake_sum(logits: Tensor) -> Tensor:
     Args:
         logits: (B,) of the discriminator, above 0 for `real`.
     """
-    logits = logits if logits.dtype.itemsize >= 4 else logits.float()
+    logits = at_least_float32(logits)
     return F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits), reduction="sum")

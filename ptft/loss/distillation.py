@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ptft.loss.cast import at_least_float32
+
 
 def distillation_sum(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Return T^2 * KL(teacher || student) of the softened distributions, summed over the batch.
@@ -15,7 +17,6 @@ def distillation_sum(logits: Tensor, teacher_logits: Tensor, temperature: float)
         temperature: T, what logits are divided by before softmax.
     """
     student, teacher = (
-        (values if values.dtype.itemsize >= 4 else values.float()).div(temperature).log_softmax(dim=1)
-        for values in (logits, teacher_logits.detach())
+        at_least_float32(values).div(temperature).log_softmax(dim=1) for values in (logits, teacher_logits.detach())
     )
     return F.kl_div(student, teacher, reduction="sum", log_target=True) * temperature**2

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ptft.loss.cast import at_least_float32
+
 
 def nt_xent_sum(projections: Tensor, temperature: float) -> Tensor:
     """Return the loss summed over all 2B anchors, in float32 at least also under autocast.
@@ -16,7 +18,7 @@ def nt_xent_sum(projections: Tensor, temperature: float) -> Tensor:
     """
     with torch.autocast(projections.device.type, enabled=False):
         flat = projections.flatten(0, 1)  # (2B, D): the views of an example stand side by side
-        flat = F.normalize(flat if flat.dtype.itemsize >= 4 else flat.float(), dim=1)
+        flat = F.normalize(at_least_float32(flat), dim=1)
         similarity = flat @ flat.T / temperature  # (2B, 2B)
         anchors = torch.arange(len(flat), device=flat.device)
         similarity = similarity.masked_fill(anchors[:, None] == anchors, float("-inf"))

@@ -31,8 +31,8 @@ TOP = 5
 class _Examples:
     """What is kept of some examples, on the CPU."""
 
-    logits: Tensor  # (N, C) float32
-    top: Tensor  # (N,) float32: the largest logit
+    logits: Tensor  # (N, C) float32 or float64
+    top: Tensor  # (N,) of the same type: the largest logit
     top_loss: Tensor  # (N,) float64: minus the log probability of the prediction
     label: Tensor  # (N,) int64
     prediction: Tensor  # (N,) int64
@@ -64,7 +64,8 @@ class ClassificationMetrics:
             logits: (B, C) before softmax, of any float type, on any device.
             label: (B,) class numbers.
         """
-        logits, label = logits.detach().float().cpu(), label.detach().long().cpu()
+        logits, label = logits.detach().cpu(), label.detach().long().cpu()
+        logits = logits if logits.dtype.itemsize >= 4 else logits.float()
         top, prediction = logits.max(dim=1)
         odds = (logits.double() - top[:, None]).exp().scatter(1, prediction[:, None], 0.0)  # the rest against the top
         top_loss = odds.sum(dim=1).log1p()  # log1p: exact down to the smallest doubt

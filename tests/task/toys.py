@@ -78,7 +78,7 @@ def pieces(batch, size):
 
 # ---- Tokens: two loss terms, each divided by its own count ---------------------------------------------------------
 
-VOCABULARY, LENGTH = 11, 6
+VOCABULARY, LENGTH = 11, 8
 
 
 class TokenNet(nn.Module):
@@ -118,7 +118,7 @@ class MeanMetrics:
 
 
 class TokenToy(Task):
-    """Like BERT's pre-training: hidden tokens (unequally many an example) and one question on the pair, at half weight."""
+    """Like BERT's pre-training: hidden tokens, unequally many each, and a question on the whole at half weight."""
 
     headline = MetricSpec("token_loss", "min")
     labelled = False
@@ -158,11 +158,12 @@ class TokenToy(Task):
 
 
 def token_batch(size, seed=0):
-    """Return a batch whose examples hide 0 to LENGTH tokens: input_ids, labels (B, LENGTH), pair (B,), index."""
+    """Return a batch whose examples hide 0 to LENGTH - 2 tokens: input_ids, labels (B, LENGTH), pair (B,), index."""
     generator = torch.Generator().manual_seed(seed)
     token = torch.randint(1, VOCABULARY, (size, LENGTH), generator=generator)
     share = torch.rand(size, 1, generator=generator)
     hidden = torch.rand(size, LENGTH, generator=generator) < share
+    hidden[:, :2] = False  # what tells the examples apart
     hidden[0] = False
     return {
         "index": torch.arange(size) + 1000 * seed,
@@ -181,9 +182,9 @@ class DistillationToy(Task):
     external = ("teacher",)
     headline = MetricSpec("accuracy", "max", scale=100.0)
 
-    def __init__(self):
+    def __init__(self, label_weight=0.3):
         super().__init__()
-        self.temperature = 4.0
+        self.temperature, self.label_weight = 4.0, label_weight
         self.model = TinyNet()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
@@ -205,7 +206,9 @@ class DistillationToy(Task):
             "cross_entropy": cross_entropy_sum(outputs["logits"], batch["label"]),
             "distillation": distillation_sum(outputs["logits"], outputs["teacher_logits"], self.temperature),
         }
-        return StepOutput(sums, coefficients={"cross_entropy": 0.3, "distillation": 0.7})
+        return StepOutput(
+            sums, coefficients={"cross_entropy": self.label_weight, "distillation": 1 - self.label_weight}
+        )
 
     def make_metrics(self):
         return ClassificationMetrics(SPEC.classes)

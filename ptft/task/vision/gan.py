@@ -107,9 +107,10 @@ class GAN(Task):
 
     def evaluation_step(self, outputs: Outputs, batch: Batch, metrics: GanMetrics) -> Records:
         """Return the index and, as score, the probability at which the discriminator holds the real image real."""
-        real, fake = self.real(batch), outputs["fake"].float()
-        real_logits = self.discriminator(real).float()
-        metrics.update((real + 1) / 2, (fake + 1) / 2, real_logits, self.discriminator(fake).float())
+        real = self.real(batch)
+        fake = outputs["fake"].to(real.dtype)  # half as wide under autocast
+        real_logits = self.discriminator(real)
+        metrics.update((real + 1) / 2, (fake + 1) / 2, real_logits, self.discriminator(fake))
         return {"index": batch["index"].cpu(), "score": real_logits.sigmoid().cpu()}
 
     def samples(self, generator: torch.Generator) -> Media:
