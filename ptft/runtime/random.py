@@ -52,9 +52,9 @@ def mix_tensor(value: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def _mix_text(text: str) -> int:
-    """Return 64 bits of a text as a signed integer, the same in every process."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little", signed=True)
+def _hash_text(text: str) -> int:
+    """Return 64 bits of a text, the same in every process."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 def seed_for(seed: int, step: int, micro_batch: int = 0, rank: int = 0) -> int:
@@ -165,36 +165,37 @@ class Draws:
     same slot gives the same values.
     """
 
-    __slots__ = ("key",)
+    __slots__ = ("_key", "_offset")
 
     def __init__(self, seed: int, epoch: Tensor, index: Tensor) -> None:
         """Prepare draws for the examples `index`, (B,) int64, in their epochs, (B,) int64."""
-        self.key = mix_tensor(mix_tensor(epoch * _STRIDE + _signed(mix_integer(seed))).add_(index * _STRIDE))
+        self._key = mix_tensor((index * _STRIDE).add_(epoch * _signed(_APART[0])).add_(_signed(mix_integer(seed))))
+        self._offset = 0  # where the numbers of this user begin within the generator of each example
 
     @classmethod
-    def _of(cls, key: Tensor) -> "Draws":
+    def _of(cls, key: Tensor, offset: int) -> "Draws":
         draws = cls.__new__(cls)
-        draws.key = key
+        draws._key, draws._offset = key, offset
         return draws
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self._key)
 
     def child(self, name: str) -> "Draws":
         """Return draws that have nothing to do with these, for a user called `name`."""
-        return self._of(mix_tensor(self.key + _mix_text(name)))
+        return self._of(self._key, mix_integer(self._offset + _hash_text(name)))
 
     def repeat(self, times: int) -> "Draws":
         """Return draws for a batch in which each example stands `times` times in a row, all of them different."""
-        return self._of(self.child("repeat").bits(0, times).flatten())
+        return self._of(self.child("repeat").bits(0, times).flatten(), 0)
 
     def bits(self, slot: int, *shape: int) -> Tensor:
         """Return 64 random bits as int64 for each example: (B, *shape)."""
+        begin = self._offset + (slot << 32) * _GOLDEN
         if not shape:
-            return mix_tensor(self.key + _signed((slot << 32) * _GOLDEN))
-        count = math.prod(shape)
-        steps = torch.arange(count, device=self.key.device).add_(slot << 32).mul_(_STRIDE)
-        return mix_tensor(self.key[:, None] + steps).view(len(self.key), *shape)
+            return mix_tensor(self._key + _signed(begin))
+        steps = torch.arange(math.prod(shape), device=self._key.device).mul_(_STRIDE).add_(_signed(begin))
+        return mix_tensor(self._key[:, None] + steps).view(len(self._key), *shape)
 
     def uniform(self, slot: int, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Return float32 evenly spread over [low, high) in steps of 2**-24 of that range: (B, *shape)."""
@@ -212,4 +213,4 @@ class Draws:
         unlike a logarithm or a cosine, that gives the same bits on every device and for every cut of the batch.
         """
         place = (self.bits(slot, *shape) >> 48).bitwise_and_((1 << 16) - 1)
-        return _normal_quantiles(self.key.device).index_select(0, place.flatten()).view(place.shape)
+        return _normal_quantiles(self._key.device).index_select(0, place.flatten()).view(place.shape)
