@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ptft.metric.bootstrap import Interval, mean_intervals
+from ptft.metric.bootstrap import Interval
 
 MAX_SIDE = 16
 
@@ -48,38 +48,31 @@ def pixel_features(image: Tensor) -> Tensor:
     return F.avg_pool2d(image.float(), square, ceil_mode=True).flatten(1)
 
 
-class GanMetrics:
-    """pixel_frechet_distance between real and made images, and how often the discriminator is right."""
+class FrechetMetrics:
+    """pixel_frechet_distance between real and made images."""
 
     def __init__(self) -> None:
         """Start an evaluation."""
         self._real: list[Tensor] = []
         self._fake: list[Tensor] = []
-        self._right: list[Tensor] = []
 
-    def update(self, real: Tensor, fake: Tensor, real_logits: Tensor, fake_logits: Tensor) -> None:
-        """Take a batch in.
+    def update(self, real: Tensor, fake: Tensor) -> None:
+        """Take images in.
 
         Args:
             real: (B, C, H, W) in [0, 1].
             fake: (B, C, H, W) in [0, 1].
-            real_logits: (B,) of the discriminator for the real images.
-            fake_logits: (B,) of the discriminator for the made images.
         """
         self._real.append(pixel_features(real).cpu())
         self._fake.append(pixel_features(fake).cpu())
-        self._right.append(((real_logits > 0).cpu().double() + (fake_logits <= 0).cpu().double()) / 2)
 
     def compute(self) -> dict[str, float]:
-        """Return pixel_frechet_distance (0 and more, less is better) and discriminator_accuracy (0 to 1)."""
-        return {
-            "pixel_frechet_distance": frechet_distance(torch.cat(self._real), torch.cat(self._fake)),
-            "discriminator_accuracy": float(torch.cat(self._right).mean()),
-        }
+        """Return pixel_frechet_distance: 0 and more, less is better."""
+        return {"pixel_frechet_distance": frechet_distance(torch.cat(self._real), torch.cat(self._fake))}
 
     def intervals(self) -> dict[str, Interval]:
-        """Return the 95% interval of discriminator_accuracy; drawing examples again would bias the distance."""
-        return {"discriminator_accuracy": mean_intervals(torch.cat(self._right)[:, None])[0]}
+        """Return nothing: drawing examples again makes the sets less varied, which biases the distance."""
+        return {}
 
     def table(self) -> list[dict[str, Any]]:
         """Return nothing: there are no classes."""

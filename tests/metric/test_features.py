@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from ptft.metric import neighbours as neighbours_module
 from ptft.metric.effective_rank import effective_rank
-from ptft.metric.frechet import GanMetrics, frechet_distance, pixel_features
+from ptft.metric.frechet import FrechetMetrics, frechet_distance, pixel_features
 from ptft.metric.neighbours import NeighbourMetrics, Neighbours
 
 
@@ -101,9 +101,10 @@ def test_pixels_are_averaged_until_a_side_is_at_most_sixteen():
     assert torch.allclose(pixel_features(torch.full((1, 3, 33, 20), 0.3)), torch.tensor(0.3))
 
 
-def test_gan_metrics_count_how_often_the_discriminator_is_right():
-    metrics = GanMetrics()
-    images = torch.rand(8, 1, 4, 4)
-    metrics.update(images, images, torch.tensor([1.0] * 6 + [-1.0] * 2), torch.tensor([-1.0] * 8))
-    assert metrics.compute()["discriminator_accuracy"] == pytest.approx(14 / 16)
-    assert set(metrics.intervals()) == {"discriminator_accuracy"} and metrics.table() == []
+def test_the_distance_of_images_is_that_of_their_pixels():
+    metrics = FrechetMetrics()
+    real, fake = torch.rand(30, 1, 4, 4), torch.rand(30, 1, 4, 4) ** 2
+    for rows in (slice(0, 7), slice(7, 30)):
+        metrics.update(real[rows], fake[rows])
+    assert metrics.compute() == {"pixel_frechet_distance": frechet_distance(real.flatten(1), fake.flatten(1))}
+    assert metrics.intervals() == {} and metrics.table() == []
