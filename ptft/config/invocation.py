@@ -1,8 +1,6 @@
 """What a command is told beside its config: how it was typed, what was found for it, where its run belongs."""
 
-import secrets
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +34,3 @@ class Invocation:
     run: Path | None = None
     resume: Path | None = None
     init_from: Path | None = None
-
-
-def make_name(verb: str, label: str | None) -> str:
-    """Return a name for a run that has none: `<verb>-<experiment or data>-<UTC time>-<4 hex digits>`."""
-    words = [verb, (label or "").replace("/", "_"), f"{datetime.now(UTC):%Y%m%d_%H%M%S}", secrets.token_hex(2)]
-    return "-".join(word for word in words if word)

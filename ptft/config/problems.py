@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,15 +65,22 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 
 
-def as_error(verb: str, problems: Sequence[Problem]) -> ConfigError:
+class ProblemsError(ConfigError):
+    """All that is wrong with a command line, in one message."""
+
+    def __init__(self, message: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+def as_error(verb: str, found: Iterable[Problem]) -> ProblemsError:
     """Return one error that tells all problems, each once, in the order found."""
+    problems = tuple(dict.fromkeys(found))
     lines = []
-    for problem in dict.fromkeys(problems):
+    for problem in problems:
         origin = f"  ({problem.origin})" if problem.origin else ""
         lines.append(f"  {problem.key}{origin}")
         lines += [f"      {line}" for line in problem.message.splitlines()]
-    count = len(dict.fromkeys(problems))
-    head = (
-        f"ptft {verb}: {'a problem' if count == 1 else f'{count} problems'} in the configuration; nothing was started"
-    )
-    return ConfigError(printable("\n".join([head, *lines])))
+    what = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    head = f"ptft {verb}: {what} in the configuration; nothing was started"
+    return ProblemsError(printable("\n".join([head, *lines])), problems)

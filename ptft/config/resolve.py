@@ -19,9 +19,10 @@ from ptft.config.signature import component_record, settings_record
 from ptft.config.source import Definition, Source, find_module, follow, read_source
 from ptft.errors import ConfigError
 
-SUPPLIED = {"data": 1, "model": 1, "task": 2, "optimizer": 1, "schedule": 0, "augmentation": 0, "adapt": 0, "logger": 0}
+SUPPLIED = {"data": 1, "model": 1, "task": 2, "optimizer": 1, "schedule": 0, "augmentation": 0, "adapt": 0, "logger": 2}
 """Config groups of components, with how many arguments ptft supplies before those a config may set: augmentations to
-data, the specification to a model, both of them to a task, parameter groups to an optimizer."""
+data, the specification to a model, both of them to a task, parameter groups to an optimizer, the run directory and the
+first step to a logger."""
 MAPPINGS = ("augmentation", "logger")
 """Groups that hold any number of components by name."""
 SETTINGS = {

@@ -1,0 +1,166 @@
+"""The command line: one thin command a verb. Nothing heavy is imported before one runs, so help answers at once."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from ptft.errors import FAILED, INTERRUPTED, PtftError
+
+app = typer.Typer(
+    name="ptft",
+    help="Pre-train, fine-tune and evaluate models from one command line.",
+    epilog="Start with: ptft finetune    or see what there is: ptft list",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+_REST: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
+_GRAMMAR = """\b
+Settings are written key=value, options of a group group=option:
+  optimizer.lr=1e-3   model=vision/vgg   engine.max=5ep   name=first
+\b
+  -m               run one job for each value: optimizer.lr=1e-2,1e-3
+  --cfg job        show the config and stop
+  --config-dir DIR your own config files win over the built-in ones
+  --plugin PACKAGE your own classes may stand in a config
+  --hydra-help     all other flags, which are Hydra's
+\b
+`ptft list` names every group and option. docs/config.md explains the rest."""
+
+
+@app.command(context_settings=_REST, epilog=_GRAMMAR)
+def pretrain(context: typer.Context) -> None:
+    """Pre-train a model: learn features without labels, or a task of its own.
+
+    \b
+    ptft pretrain
+    ptft pretrain experiment=vision/digits_simclr name=ssl
+    ptft pretrain task=vision/rotation augmentation=none engine.max=20ep
+    """
+    _launch("pretrain", context.args)
+
+
+@app.command(context_settings=_REST, epilog=_GRAMMAR)
+def finetune(context: typer.Context) -> None:
+    """Fine-tune a model on labels, from scratch or from a run's weights.
+
+    \b
+    ptft finetune
+    ptft finetune experiment=vision/digits init_from=ssl name=ft
+    ptft finetune -m optimizer.lr=1e-2,1e-3 engine.seed=0,1,2
+    ptft finetune resume=ft engine.max=20ep
+    """
+    _launch("finetune", context.args)
+
+
+@app.command(context_settings=_REST, epilog=_GRAMMAR)
+def evaluate(context: typer.Context) -> None:
+    """Evaluate a run: exact metrics with intervals, a table by class, predictions.
+
+    \b
+    ptft evaluate run=ft
+    ptft evaluate run=@latest split=val checkpoint=last
+    ptft evaluate run=ft gate.metric=test/accuracy gate.min=0.9
+    """
+    _launch("evaluate", context.args)
+
+
+@app.command("list")
+def list_(
+    group: Annotated[str | None, typer.Argument(help="models, data, tasks, optimizers, experiments ...")] = None,
+    config_dir: Annotated[str | None, typer.Option(help="Your own config files, listed too.")] = None,
+) -> None:
+    """List the options of a config group, or all groups.
+
+    \b
+    ptft list
+    ptft list models
+    ptft list experiments
+    """
+    from ptft.command.listing import list_options
+
+    _guarded(lambda: print(list_options(group, config_dir)))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"ptft {version('ptft')}")
+        except PackageNotFoundError:
+            print("ptft (not installed: run from its source tree)")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Pre-train, fine-tune and evaluate models from one command line."""
+
+
+def _launch(verb: str, arguments: list[str]) -> None:
+    """Check the command line, then import what it needs and run it."""
+
+    def check_and_run() -> None:
+        from ptft.config.hydra_app import launch
+
+        launch(verb, arguments, _Command(verb), tell)
+
+    _guarded(check_and_run)
+
+
+class _Command:
+    """The function behind a verb, imported when it is called: it brings torch with it."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+
+    def __call__(self, config: dict[str, Any], invocation: Any) -> Any:
+        """Run the command."""
+        from importlib import import_module
+
+        return import_module(f"ptft.command.{self.verb}").run(config, invocation)
+
+
+def _guarded(action: Callable[[], object]) -> None:
+    """Do something; a problem the user can mend is told without a traceback, and becomes the exit code."""
+    try:
+        action()
+    except PtftError as error:
+        tell(str(error))
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        tell("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # the reader of our output went away: `ptft list | head`
+        sys.stderr.close()
+        raise typer.Exit(FAILED) from None
+
+
+def tell(message: str) -> None:
+    """Print an error on stderr; its text is shown as it is, without markup or control characters."""
+    from ptft.config.problems import printable
+
+    text = printable(message)
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.markup import escape
+
+        head, _, rest = text.partition("\n")
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]{escape(head)}[/]\n{escape(rest)}".rstrip(), soft_wrap=True
+        )
+    else:
+        print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,214 @@
+"""A command line taken apart: ptft's own flags, Hydra's flags, overrides; and what it may not hold."""
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+
+from ptft.config.problems import COMMAND_LINE, Problem
+from ptft.config.resolve import find_plugin
+from ptft.errors import ConfigError
+
+_MAX_LENGTH, _MAX_DEPTH = 10_000, 32
+_HYDRA_KEYS = re.compile(
+    r"hydra/(launcher|sweeper)|hydra\.(launcher|sweeper)\.[\w.]+|hydra\.run\.dir|hydra\.sweep\.(dir|subdir)|hydra\.verbose"
+)
+OPEN = ("engine.ema.", "engine.early_stopping.", "optimizer.phases.", "gate.")
+"""What may be filled in on the command line although the config holds null or an empty mapping there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """One command line after its verb.
+
+    Attributes:
+        argv: As typed, without the verb.
+        overrides: The overrides in Hydra's grammar.
+        flags: Flags to hand on to Hydra.
+        root: Name of the root config.
+        multirun: Whether it is a sweep (`-m`).
+        shows: Whether it only prints something (`--cfg`, `--info`, `--hydra-help` ...).
+        config_dir: The folder of `--config-dir`.
+        plugins: The packages of `--plugin`.
+    """
+
+    argv: tuple[str, ...]
+    overrides: tuple[str, ...]
+    flags: tuple[str, ...]
+    root: str
+    multirun: bool
+    shows: bool
+    config_dir: Path | None
+    plugins: tuple[str, ...]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; `ptft --help` and `ptft <verb> --help` show what there is")
+
+
+def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
+    """Take a command line apart.
+
+    Raises:
+        ConfigError: A flag is unknown, refused, or names what does not exist.
+    """
+    parser = get_args_parser()
+    parser.__class__ = _Parser
+    parser.add_argument("--plugin", action="append", default=[])
+    found = parser.parse_intermixed_args(list(argv))
+    if found.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun is refused: it runs a pickle file; resume= continues a run safely")
+    if found.config_path is not None:
+        raise ConfigError(
+            "--config-path is refused: the built-in configs are always there; --config-dir DIR adds yours"
+        )
+    folder = Path(found.config_dir).expanduser().absolute() if found.config_dir is not None else None
+    if folder is not None and not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigError(f"--config-dir {found.config_dir}: {folder} {what}")
+    for plugin in found.plugin:
+        if wrong := find_plugin(plugin):
+            raise ConfigError(f"--plugin {plugin} {wrong}")
+    flags = [flag for flag in ("multirun", "run", "resolve", "hydra_help", "shell_completion") if getattr(found, flag)]
+    values = [flag for flag in ("cfg", "package", "info") if getattr(found, flag) is not None]
+    handed = [f"--{flag.replace('_', '-')}" for flag in flags]
+    return Arguments(
+        argv=tuple(argv),
+        overrides=tuple(_fill_in(override) for override in found.overrides),
+        # `--info` takes its value behind `=`, or it would swallow the first override.
+        flags=tuple(handed + [f"--{flag}={getattr(found, flag)}" for flag in values]),
+        root=found.config_name or verb,
+        multirun=found.multirun,
+        shows=bool({"hydra_help", "shell_completion"} & set(flags) or {"cfg", "info"} & set(values)),
+        config_dir=folder,
+        plugins=tuple(found.plugin),
+    )
+
+
+def _fill_in(override: str) -> str:
+    """Write `++` before an override of what the config leaves open, so that nobody has to know that it is empty."""
+    return f"++{override}" if override.startswith(OPEN) else override
+
+
+def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+    """Read overrides one by one; those that cannot be read, or may not be given, become problems."""
+    parser = OverridesParser.create()
+    good: list[Override] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            problem = _too_much(text)
+            if problem is None:
+                override = parser.parse_override(text)
+                problem = _forbidden(override) or _sweep(override)
+                good += [override] if problem is None else []
+        except HydraException as error:
+            detail = str(error).splitlines()[0]
+            problem = f"cannot be read: {detail}\nwrite key=value, and quote what has spaces or signs: 'key=\"a b\"'"
+        except RecursionError:
+            problem = "is nested too deep"
+        if problem is not None:
+            problems.append(Problem(text if len(text) < 100 else text[:97] + "...", problem, COMMAND_LINE))
+    return good, problems
+
+
+def _too_much(text: str) -> str | None:
+    if len(text) > _MAX_LENGTH:
+        return f"has {len(text):,} characters; an override has at most {_MAX_LENGTH:,}"
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "[{(") - (character in ")}]")
+        deepest = max(deepest, depth)
+    if deepest > _MAX_DEPTH:
+        return f"is nested deeper than {_MAX_DEPTH} levels"
+    if any((ord(character) < 32 and character not in "\t\n") or ord(character) == 127 for character in text):
+        return "holds a control character"
+    return None
+
+
+def _forbidden(override: Override) -> str | None:
+    """Return why an override may not be given: it reaches into Hydra, or puts a target where none belongs."""
+    key = override.key_or_group
+    whole = override.get_key_element().lstrip("+~")
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")) or "hydra" in (override.package or "").split("."):
+        plain = _HYDRA_KEYS.fullmatch(whole) is not None and override.type in (
+            OverrideType.CHANGE,
+            OverrideType.FORCE_ADD,
+        )
+        if not plain or "_target_" in whole or any("_target_" in str(name) for name in _keys(override.value())):
+            return (
+                "is refused: of Hydra's own settings a command line may give hydra/launcher, hydra/sweeper and their "
+                "settings, hydra.run.dir, hydra.sweep.dir, hydra.sweep.subdir and hydra.verbose"
+            )
+    return None
+
+
+def _sweep(override: Override) -> str | None:
+    """Return that several values need a sweep; the sweeps of `-m` are taken apart before they come here."""
+    if not override.is_sweep_override():
+        return None
+    key = override.get_key_element()
+    value = str(override.input_line).partition("=")[2]
+    return f"has several values: -m runs one job for each, {key}=[{value}] gives a list, {key}=\\'{value}\\' a text"
+
+
+def _keys(value: Any) -> Iterator[Any]:
+    """Yield every key of nested mappings."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
+
+
+def plain_value(overrides: Sequence[Override], key: str) -> str | None:
+    """Return the last value given for a key, as text; None when there is none, or it is null or a sweep."""
+    found = None
+    for override in overrides:
+        if override.key_or_group == key and not override.is_sweep_override() and not override.is_delete():
+            value = override.value()
+            found = None if value is None else str(value)
+    return found
+
+
+def variants(texts: Sequence[str], most: int = 200) -> list[list[str]]:
+    """Return sets of single-valued overrides in which each value of a sweep stands at least once.
+
+    The first value of each sweep stands beside every value of the others, so that problems of single values are found
+    without composing the whole product. A sweep over an interval, whose values only a sweeper knows, is left out.
+    """
+    parser = OverridesParser.create()
+    lines: list[list[str]] = []
+    for text in texts:
+        try:
+            override = parser.parse_override(text)
+        except (HydraException, RecursionError):
+            lines.append([text])  # told when the job is checked
+            continue
+        if not override.is_sweep_override():
+            lines.append([text])
+        elif override.is_discrete_sweep():
+            lines.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+    first = [choices[0] for choices in lines]
+    others = [
+        [*first[:place], value, *first[place + 1 :]] for place, choices in enumerate(lines) for value in choices[1:]
+    ]
+    return [first, *others][:most]
+
+
+def quoted(value: object) -> str:
+    """Return a value as a quoted string of Hydra's grammar."""
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

@@ -1,0 +1,253 @@
+"""The door: from overrides to a config that is known to be right, or to one error that tells all that is wrong.
+
+Composing is plain Hydra. What stands after it - references, saved runs, keys, components, meanings - is checked on the
+plain result, before torch is imported and before anything is written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ptft.config import origin
+from ptft.config.arguments import parse_overrides, plain_value
+from ptft.config.explain import Refusals, describe, explain
+from ptft.config.interpolation import resolve
+from ptft.config.place import Renamer
+from ptft.config.problems import COMMAND_LINE, Problem, as_error
+from ptft.config.saved import MAY_CHANGE, RESUMED, check_resumed, read_saved, store_saved
+from ptft.config.schema import check_config, complete
+from ptft.config.tree import GROUPS, Tree
+from ptft.errors import ConfigError
+from ptft.runtime.find import find_run, find_weights, is_path
+
+QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
+"""Keeps Hydra from writing anything: ptft makes the run directory itself, once all is valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One job that may run.
+
+    Attributes:
+        config: The config: plain values, resolved, complete, checked.
+        choices: The option taken of each group.
+        root: Name of the root config it was composed from.
+        run: The run that `run=` names.
+        resume: The run that is gone on with.
+        init_from: Where initial weights come from.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    root: str
+    run: Path | None = None
+    resume: Path | None = None
+    init_from: Path | None = None
+
+
+@dataclass
+class Door:
+    """Checks the jobs of one command line.
+
+    Attributes:
+        verb: The command.
+        root: Name of its root config.
+        tree: Where config files lie.
+        trusted: Packages named with `--plugin`.
+    """
+
+    verb: str
+    root: str
+    tree: Tree
+    trusted: Sequence[str] = ()
+
+    def check(self, texts: Sequence[str], rename: Renamer | None = None) -> Checked:
+        """Compose and check the config of one job; needs an initialised Hydra. `rename` sets where its run belongs.
+
+        Raises:
+            ConfigError: It must not run; the message tells every problem.
+        """
+        overrides, problems = parse_overrides(texts)
+        overrides = [override for override in overrides if not _is_hydra(override)]
+        root, saved, run = self.root, None, None
+        reference, key = self._saved_reference(overrides)
+        if reference is not None:
+            try:
+                run = find_run(reference, plain_value(overrides, "output_root") or "outputs")
+                saved = read_saved(run)
+                root = self._start_from(saved, key, overrides, problems)
+            except ConfigError as error:
+                problems.append(Problem(f"{key}={reference}", str(error), COMMAND_LINE))
+        if self.verb == "evaluate" and saved is None:
+            store_saved({}, evaluate=True)
+            if reference is None and not any(override.key_or_group == "run" for override in overrides):
+                problems.append(Problem("run", "needs a value: run=NAME, run=@latest or run=./path", COMMAND_LINE))
+            self._refuse(problems)
+        composed = self._compose(root, overrides, problems)
+        self._refuse_hydra(composed)
+        choices = _choices(composed, saved)
+        config = self._check_values(composed, overrides, choices, problems, rename)
+        checked = self._look_around(config, choices, saved, run, key, problems)
+        self._refuse(problems)
+        config = complete(self.verb, config, self.trusted)
+        return Checked(config=config, choices=choices, root=root, **checked)
+
+    def compose(self, texts: Sequence[str]) -> str:
+        """Compose without checking values, for what only shows a config; returns the name of the root composed.
+
+        Raises:
+            ConfigError: It does not compose.
+        """
+        overrides, problems = parse_overrides(texts)
+        if self.verb == "evaluate" or plain_value(overrides, "resume"):
+            return self.check(texts).root
+        self._compose(self.root, [o for o in overrides if not _is_hydra(o)], problems)
+        self._refuse(problems)
+        return self.root
+
+    # Saved runs
+
+    def _saved_reference(self, overrides: Sequence[Override]) -> tuple[str | None, str]:
+        """Return which run the config starts from, if from any, and the key that says so."""
+        if self.verb == "evaluate":
+            return plain_value(overrides, "run"), "run"
+        reference = plain_value(overrides, "resume")
+        if reference is None and (plain_value(overrides, "auto_resume") or "").lower() == "true":
+            name = plain_value(overrides, "name")
+            root = plain_value(overrides, "output_root") or "outputs"
+            if name is not None and (Path(root) / name / "run.json").is_file():
+                return name, "auto_resume"
+        return reference, "resume"
+
+    def _start_from(
+        self, saved: dict[str, Any], key: str, overrides: Sequence[Override], problems: list[Problem]
+    ) -> str:
+        """Hand a saved config to Hydra and return the root to compose; what may not stand beside it is a problem."""
+        chosen = [override.key_or_group for override in overrides if override.key_or_group in GROUPS]
+        if key == "run":
+            store_saved(saved, evaluate=True, without=chosen)
+            return self.root
+        made_by = saved.get("command")
+        if made_by not in (None, self.verb):
+            problems.append(
+                Problem(key, f"this run was made by {made_by}; type: ptft {made_by} resume=...", COMMAND_LINE)
+            )
+        if key == "auto_resume":
+            return self.root  # the whole command is typed again; what differs is found afterwards
+        for override in overrides:
+            if override.key_or_group in GROUPS and override.key_or_group not in (*MAY_CHANGE, "engine"):
+                text = "cannot stand beside resume=: a resumed run keeps its own config; drop one of the two"
+                problems.append(Problem(str(override.input_line), text, COMMAND_LINE))
+        kept = {name: value for name, value in saved.items() if name not in ("resume", "auto_resume")}
+        store_saved({**kept, "resume": None, "auto_resume": False}, evaluate=False, without=chosen)
+        return RESUMED
+
+    # Composing
+
+    def _compose(self, root: str, overrides: list[Override], problems: list[Problem]) -> DictConfig:
+        """Compose; where Hydra refuses, collect why and compose what is left."""
+        lines = [str(override.input_line) for override in overrides]
+        try:
+            return compose(root, [*QUIET, *lines], return_hydra_config=True)
+        except Refusals:
+            pass
+        if root == RESUMED:
+            overrides = [o for o in overrides if o.key_or_group not in GROUPS or o.key_or_group in MAY_CHANGE]
+        try:
+            good, found = explain(root, overrides, QUIET, self.tree)
+            problems += found
+            return compose(root, [*QUIET, *good], return_hydra_config=True)
+        except Refusals as error:
+            text = str(error) if isinstance(error, ConfigError) else describe(error)
+            problems.append(Problem(root, text, origin.file_named(self.tree, root)))
+            raise as_error(self.verb, problems) from None
+
+    def _refuse_hydra(self, composed: DictConfig) -> None:
+        """Refuse config files that change Hydra itself: its callbacks and loggers build objects."""
+        plain: Any = OmegaConf.to_container(compose(None, list(QUIET), return_hydra_config=True).hydra)
+        ours: Any = OmegaConf.to_container(composed.hydra)
+        for key in ours:
+            if key not in ("runtime", "overrides", "job") and (key not in plain or ours[key] != plain[key]):
+                text = "a config file must not change Hydra's own settings; take them out of it"
+                raise as_error(self.verb, [Problem(f"hydra.{key}", text, "config file")])
+
+    # Checking
+
+    def _check_values(
+        self,
+        composed: DictConfig,
+        overrides: Sequence[Override],
+        choices: dict[str, str],
+        problems: list[Problem],
+        rename: Renamer | None,
+    ) -> dict[str, Any]:
+        """Resolve and check; returns the plain config."""
+        HydraConfig.instance().set_config(composed)
+        own = composed.copy()
+        with open_dict(own):
+            del own["hydra"]
+        config, complaints = resolve(own)
+        if "experiment" in choices:
+            config["experiment"] = choices["experiment"]
+        if rename is not None:
+            rename(config, choices)
+        broken = {key for key, _ in complaints}
+        complaints += [c for c in check_config(self.verb, config, self.trusted) if c[0] not in broken]
+        whence = origin.Origins(self.tree, self.root, choices, overrides)
+        problems += [Problem(key, message, whence.of(key)) for key, message in complaints]
+        return config
+
+    def _look_around(
+        self,
+        config: dict[str, Any],
+        choices: dict[str, str],
+        saved: dict[str, Any] | None,
+        run: Path | None,
+        key: str,
+        problems: list[Problem],
+    ) -> dict[str, Path | None]:
+        """Find what the config names on the disk, and refuse what must not be changed or written over."""
+        found: dict[str, Path | None] = {"run": None, "resume": None, "init_from": None}
+        root = str(config.get("output_root"))
+        if saved is not None:
+            found["run" if key == "run" else "resume"] = run
+        if found["resume"] is not None and saved is not None:
+            complaints = check_resumed(saved, complete(self.verb, config, self.trusted)) if not problems else []
+            problems += [Problem(name, message, COMMAND_LINE) for name, message in complaints]
+        elif config.get("init_from") is not None:
+            try:
+                found["init_from"] = find_weights(str(config["init_from"]), root)
+            except ConfigError as error:
+                problems.append(Problem(f"init_from={config['init_from']}", str(error), COMMAND_LINE))
+        name = config.get("name")
+        taken = name is not None and not is_path(str(name)) and "\0" not in f"{root}{name}"
+        if found["resume"] is None and taken and not config.get("overwrite") and not problems:
+            place = Path(root) / str(name)
+            if place.exists():
+                go_on = f"resume={name} goes on with it, " if (place / "run.json").is_file() else ""
+                text = f"{place} exists; {go_on}another name= starts beside it, overwrite=true replaces it"
+                problems.append(Problem(f"name={name}", text, COMMAND_LINE))
+        return found
+
+    def _refuse(self, problems: Sequence[Problem]) -> None:
+        if problems:
+            raise as_error(self.verb, problems)
+
+
+def _is_hydra(override: Override) -> bool:
+    return override.key_or_group.startswith(("hydra.", "hydra/"))
+
+
+def _choices(composed: DictConfig, saved: dict[str, Any] | None) -> dict[str, str]:
+    """Return the option taken of each of our groups; the experiment of a saved config stays its name."""
+    taken = {str(key): value for key, value in composed.hydra.runtime.choices.items() if key in GROUPS}
+    found = {key: str(value) for key, value in taken.items() if value is not None}
+    if saved is not None and saved.get("experiment") and "experiment" not in found:
+        found["experiment"] = str(saved["experiment"])
+    return found

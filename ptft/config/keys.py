@@ -1,0 +1,77 @@
+"""The keys that stand at the top of a config, with their meaning; the root YAML files hold the same ones.
+
+Plain dataclasses that the check reads as source (see `signature.py`), like the settings of every other part.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """What a metric must reach for the command to end with exit code 0.
+
+    Attributes:
+        metric: With its split: `test/accuracy`.
+        min: The least value that passes.
+        max: The largest value that passes.
+    """
+
+    metric: str
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingKeys:
+    """Keys of `pretrain` and `finetune`.
+
+    Attributes:
+        command: The verb an experiment is for.
+        experiment: The experiment chosen, for the record.
+        name: The run becomes `<output_root>/<name>`; null: a name is made.
+        output_root: The folder of all runs.
+        overwrite: Replace a finished run of this name.
+        resume: A run to go on with: a name, `@latest` or a path.
+        auto_resume: Go on with the run of this name if there is one, else start it.
+        offline: Never touch the network.
+        init_from: Where initial weights come from: a run's name, `@latest`, or a path.
+        init_partial: Accept weights that fit only in part.
+        objective: The metric that decides what is best: `val/accuracy:max`, or a list; null: the task's headline.
+        gate: What a metric must reach.
+    """
+
+    command: Literal["pretrain", "finetune"] | None = None
+    experiment: str | list[str] | None = None
+    name: str | int | None = None
+    output_root: str = "outputs"
+    overwrite: bool = False
+    resume: str | int | None = None
+    auto_resume: bool = False
+    offline: bool = False
+    init_from: str | int | None = None
+    init_partial: bool = False
+    objective: str | list[str] | None = None
+    gate: GateSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationKeys:
+    """Keys of `evaluate`.
+
+    Attributes:
+        run: The run to evaluate: a name, `@latest` or a path.
+        checkpoint: `best`, `last` or the step of a checkpoint.
+        split: The split to evaluate on.
+    """
+
+    run: str | int
+    checkpoint: str | int = "best"
+    split: Literal["train", "val", "test"] = "test"
+    experiment: str | list[str] | None = None
+    name: str | int | None = None
+    output_root: str = "outputs"
+    overwrite: bool = False
+    offline: bool = False
+    objective: str | list[str] | None = None
+    gate: GateSettings | None = None

@@ -1,0 +1,98 @@
+"""Where the run of each job belongs, and how Hydra's own folders are told the same."""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from ptft.config.arguments import Arguments, parse_overrides, plain_value, quoted
+
+Renamer = Callable[[dict[str, Any], dict[str, str]], None]
+"""Sets `output_root` and `name` in a config whose group choices are given."""
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+
+
+def unused_name(verb: str, label: str) -> str:
+    """Return a name for a run: verb, label, UTC time and four hex digits."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return f"{verb}-{label.replace('/', '_')}-{stamp}-{secrets.token_hex(2)}"
+
+
+class Place:
+    """The run directories of one command line.
+
+    A single run becomes `<output_root>/<name>`, a sweep `<output_root>/<name>/<job number>`. A name is made once where
+    none is given. Hydra's `hydra.run.dir` and `hydra.sweep.dir` mean the same folders when a user sets them.
+    """
+
+    def __init__(self, verb: str, arguments: Arguments) -> None:
+        self.verb = verb
+        self.multirun = arguments.multirun
+        single, _ = parse_overrides([text for text in arguments.overrides if text.startswith("hydra.")])
+        self.run_dir = plain_value(single, "hydra.run.dir")
+        self.sweep_dir = plain_value(single, "hydra.sweep.dir")
+        self.sweep_subdir = plain_value(single, "hydra.sweep.subdir")
+        self.named_by_job = False
+        parser = OverridesParser.create()
+        for text in arguments.overrides:
+            if text.startswith("name="):
+                with contextlib.suppress(HydraException):  # told when the jobs are checked
+                    self.named_by_job = parser.parse_override(text).is_sweep_override()
+
+    def renamer(self, job: int | None, output_dir: Path | None = None) -> Renamer:
+        """Return what puts the place of a job into its config.
+
+        Args:
+            job: Number of the job in a sweep; None for a single run.
+            output_dir: The folder that Hydra made for the job, where the user chose its name.
+        """
+
+        def rename(config: dict[str, Any], choices: dict[str, str]) -> None:
+            if config.get("resume") is not None or (job is not None and self.named_by_job):
+                return
+            name = config.get("name")
+            made = str(name) if name is not None else unused_name(self.verb, self._label(config, choices))
+            if job is None:
+                chosen = Path(self.run_dir) if self.run_dir else None
+            else:
+                self.sweep_dir = self.sweep_dir or str(Path(str(config.get("output_root"))) / made)
+                chosen = output_dir or Path(self.sweep_dir) / str(job)
+            if chosen is None:
+                config["name"] = made
+            elif job is None:
+                config["output_root"], config["name"] = str(chosen.parent), chosen.name
+            else:
+                sweep = Path(str(self.sweep_dir))
+                config["output_root"] = str(sweep.parent)
+                config["name"] = f"{sweep.name}/{chosen.relative_to(sweep) if output_dir else job}"
+
+        return rename
+
+    def overrides(self, quiet: tuple[str, ...]) -> list[str]:
+        """Return the overrides that make Hydra's folders those of ptft; `quiet` keeps it from writing elsewhere."""
+        if not self.multirun or self.sweep_dir is None:
+            return [*quiet, "hydra.sweep.dir=.", "hydra.sweep.subdir=."]
+        # ptft makes each job's folder itself; Hydra's own would be there already.
+        subdir = [] if self.sweep_subdir else ["hydra.sweep.subdir=."]
+        return [*quiet, f"hydra.sweep.dir={quoted(self.sweep_dir)}", *subdir]
+
+    def take_over(self, output_dir: str) -> Path | None:
+        """Free the folder that Hydra made for a job under a name of the user's choice, and return it."""
+        if not (self.multirun and self.sweep_subdir and self.sweep_dir):
+            return None
+        folder = Path(output_dir)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only when empty
+        return Path(self.sweep_dir) / folder.relative_to(Path(self.sweep_dir).absolute())
+
+    @staticmethod
+    def _label(config: dict[str, Any], choices: dict[str, str]) -> str:
+        """Return the word of a made name that tells what the run is about."""
+        if config.get("run") is not None and "experiment" not in choices:
+            return Path(str(config["run"])).name.lstrip("@")
+        return choices.get("experiment") or choices.get("data") or "run"

@@ -1,0 +1,94 @@
+"""Finding the run that a command line names: by name, as `@latest`, or by path. Imports no torch."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ptft.errors import ConfigError
+
+LATEST = "@latest"
+TRAINED = ("pretrain", "finetune")
+"""Commands whose runs hold a model."""
+_SHOWN = 8  # names listed in an error
+
+
+def is_path(reference: str) -> bool:
+    """Tell whether a reference is a path (`./x`, `/x`, `~/x`) and not a name."""
+    return reference.startswith(("./", "../", "/", "~")) or reference in (".", "..")
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """Return what run.json says, or an empty mapping where there is none that can be read."""
+    try:
+        record = json.loads((run / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def list_runs(output_root: Path, commands: Sequence[str] = ()) -> list[Path]:
+    """Return the runs under a folder, those of sweeps too, newest first; of some commands only, if any are named."""
+    found = []
+    for pattern in ("*/run.json", "*/*/run.json"):
+        for file in output_root.glob(pattern):
+            record = read_record(file.parent)
+            if record and (not commands or record.get("command") in commands):
+                # Runs of the same second are told apart by when their file was made.
+                found.append((str(record.get("started", "")), file.stat().st_mtime, file.parent))
+    return [run for _, _, run in sorted(found, reverse=True)]
+
+
+def find_run(reference: str, output_root: str | Path = "outputs", commands: Sequence[str] = TRAINED) -> Path:
+    """Return the run directory that a name, `@latest` or a path names.
+
+    Args:
+        reference: A name under `output_root`, `@latest`, or a path that starts with `./`, `/` or `~`.
+        output_root: The folder of all runs.
+        commands: The commands whose runs count for `@latest` and are offered in errors.
+
+    Raises:
+        ConfigError: There is no such run; the message says where was looked and which runs there are.
+    """
+    root = Path(output_root)
+    if "\0" in reference or not reference.strip():
+        raise ConfigError("takes the name or the path of a run, found no usable name")
+    if is_path(reference):
+        path = Path(reference).expanduser()
+        if (path / "run.json").is_file():
+            return path
+        what = "holds no run.json, so it is no run" if path.exists() else "does not exist"
+        raise ConfigError(f"{reference} {what}; {_offer(reference, root, commands)}")
+    if reference == LATEST:
+        runs = list_runs(root, commands)
+        if not runs:
+            raise ConfigError(f"there is no run of {' or '.join(commands)} under {root}/ yet")
+        return runs[0]
+    path = root / reference
+    inside = ".." not in Path(reference).parts
+    if inside and (path / "run.json").is_file():
+        return path
+    here = f"; the folder ./{reference} exists: write ./{reference} to mean it" if Path(reference).exists() else ""
+    raise ConfigError(f"no run called `{reference}` under {root}/{here}; {_offer(reference, root, commands)}")
+
+
+def find_weights(reference: str, output_root: str | Path = "outputs") -> Path:
+    """Return what `init_from=` names: a run by name or `@latest`, or the path of a run, a checkpoint or a weights file.
+
+    Raises:
+        ConfigError: There is no such thing.
+    """
+    if "\0" not in reference and is_path(reference) and Path(reference).expanduser().exists():
+        return Path(reference).expanduser()
+    return find_run(reference, output_root)
+
+
+def _offer(reference: str, root: Path, commands: Sequence[str]) -> str:
+    names = [run.relative_to(root).as_posix() for run in list_runs(root, commands)]
+    if not names:
+        return f"there are no runs under {root}/ yet"
+    near = difflib.get_close_matches(reference, names, n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(f'`{name}`' for name in near)}? " if near else ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{meant}newest runs: {', '.join(names[:_SHOWN])}{more}"
