@@ -28,6 +28,7 @@ from ptft.engine.settings import EarlyStoppingSettings, EmaSettings, EngineSetti
 from ptft.errors import ConfigError
 from ptft.logger.logger import Logger
 from ptft.optimizer.groups import embedding_names, parameter_groups
+from ptft.optimizer.lean import skip_compiler
 from ptft.runtime.device import choose_device, set_deterministic
 from ptft.runtime.duration import Clock, Duration
 from ptft.runtime.precision import Precision
@@ -125,6 +126,8 @@ class Builder:
         unknown = sorted(set(overrides) - set(task.phases))
         if unknown:
             raise ConfigError(f"optimizer.phases.{unknown[0]}: this task has the phases {', '.join(task.phases)}")
+        if not self.config["engine"]["compile"]:
+            skip_compiler()
         scaler = Precision(plan.precision, torch.device(plan.device)).scaler()
         optimizers = {}
         for phase in task.phases:

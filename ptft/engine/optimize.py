@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptft.optimizer.lean import plain_step
 from ptft.schedule.schedule import WarmedUp
 
 
@@ -47,6 +48,7 @@ class PhaseOptimizer:
         scaled = scaler.is_enabled()
         self._apply = self._scaled_step if scaled else self._plain_step
         self._scales = scaled
+        self._step = plain_step(optimizer)
         self._fused = bool(optimizer.defaults.get("fused"))
         self.flags: list[Tensor] = []
         """For each step since the last `take_nonfinite`: 1 where the gradient was not finite. On the device."""
@@ -84,9 +86,9 @@ class PhaseOptimizer:
         self.flags.append(flag)
         if self._fused:
             self.optimizer.found_inf = flag  # type: ignore[attr-defined]
-            self.optimizer.step()
+            self._step()
         elif not flag.item():  # an optimizer without a fused form: synchronises
-            self.optimizer.step()
+            self._step()
 
     def _scaled_step(self, norm: Tensor) -> None:
         # Overflow is part of fp16: the scaler skips the step and lowers its scale, so it is no fault of the run.

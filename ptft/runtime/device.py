@@ -69,3 +69,13 @@ def peak_memory_bytes(device: torch.device) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def set_deterministic(enabled: bool) -> None:
+    """Let torch use deterministic algorithms only, or again the fastest ones; an operation without one raises."""
+    if enabled == torch.are_deterministic_algorithms_enabled():
+        return  # even switching off what is off imports torch's compiler, which takes seconds
+    if enabled:
+        # cuBLAS reads this when its first handle is made (CUDA documentation, "Reproducibility").
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(enabled)
