@@ -3,8 +3,6 @@
 import collections
 import itertools
 import math
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -131,23 +129,17 @@ def test_the_first_index_of_ten_million_comes_at_once():
     index, epoch = stream_indices(70_000, 128, 10_000_000, 123)
     assert time.perf_counter() - begin < 0.25  # a list of ten million takes seconds; alone this takes 1 ms
     assert len(set(index.tolist())) == 128
-    assert 0 <= int(index.min()) and int(index.max()) < 10_000_000
+    assert int(index.min()) >= 0 and int(index.max()) < 10_000_000
     assert set(epoch.tolist()) == {0}
 
 
-def test_the_order_is_the_same_in_every_process():
-    code = "from ptft.runtime.random import *; print(stream_indices(3, 8, 1000, 4)[0].tolist(), seed_for(1, 2, 3, 4))"
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1", "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("0", "1")
-    }
-    assert found == {f"{stream_indices(3, 8, 1000, 4)[0].tolist()} {seed_for(1, 2, 3, 4)}\n"}
+def test_orders_and_draws_are_those_of_every_machine_and_version():
+    # Stored outputs: a run resumed elsewhere or later must see the same examples and the same draws.
+    assert stream_indices(3, 8, 1000, 4)[0].tolist() == [849, 827, 843, 127, 914, 620, 743, 434]
+    assert seed_for(1, 2, 3, 4) == 4433498631895953043
+    stored = Draws(7, torch.tensor([0, 1]), torch.tensor([5, 6]))
+    assert stored.child("crop").bits(2).tolist() == [5723195755418215654, -50086412921707999]
+    assert stored.repeat(2).integers(1, 1000).tolist() == [773, 298, 416, 597]
 
 
 # ---- Draws
@@ -186,10 +178,10 @@ def test_repeated_examples_draw_differently_but_by_themselves():
 
 def test_uniform_draws_are_uniform_and_keep_their_bounds():
     values = draws().uniform(0, 5).flatten()
-    assert values.dtype == torch.float32 and 0 <= float(values.min()) and float(values.max()) < 1
+    assert values.dtype == torch.float32 and float(values.min()) >= 0 and float(values.max()) < 1
     assert abs(sigmas(np.histogram(values, 64, (0, 1))[0], len(values) / 64)) < 5
     moved = draws().uniform(0, low=-2, high=3)
-    assert -2 <= float(moved.min()) and float(moved.max()) <= 3 and abs(float(moved.mean()) - 0.5) < 0.1
+    assert float(moved.min()) >= -2 and float(moved.max()) <= 3 and abs(float(moved.mean()) - 0.5) < 0.1
 
 
 def test_integers_are_uniform():
