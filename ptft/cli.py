@@ -162,5 +162,16 @@ def tell(message: str) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line.
+
+    A verb is called at once when it is not asked for help: Typer would only hand its arguments on to Hydra, after a
+    quarter of a second for converting options of its own.
+    """
+    words = sys.argv[1:]
+    if words and words[0] in ("pretrain", "finetune", "evaluate") and not {"-h", "--help"} & set(words):
+        try:
+            _launch(words[0], words[1:])
+        except typer.Exit as stop:
+            sys.exit(stop.exit_code)
+    else:
+        app()

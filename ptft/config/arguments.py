@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
     if folder is not None and not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise ConfigError(f"--config-dir {found.config_dir}: {folder} {what}")
+    if found.plugin and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last, so that nothing here hides an installed package
     for plugin in found.plugin:
         if wrong := find_plugin(plugin):
             raise ConfigError(f"--plugin {plugin} {wrong}")

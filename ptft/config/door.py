@@ -4,6 +4,7 @@ Composing is plain Hydra. What stands after it - references, saved runs, keys, c
 plain result, before torch is imported and before anything is written.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from ptft.config.explain import Refusals, describe, explain
 from ptft.config.interpolation import resolve
 from ptft.config.place import Renamer
 from ptft.config.problems import COMMAND_LINE, Problem, as_error
-from ptft.config.saved import MAY_CHANGE, RESUMED, check_resumed, read_saved, store_saved
+from ptft.config.saved import CHOSEN_AGAIN, RESUMED, check_resumed, read_saved, store_saved
 from ptft.config.schema import check_config, complete
 from ptft.config.tree import GROUPS, Tree
 from ptft.errors import ConfigError
@@ -90,7 +91,8 @@ class Door:
                 problems.append(Problem("run", "needs a value: run=NAME, run=@latest or run=./path", COMMAND_LINE))
             self._refuse(problems)
         composed = self._compose(root, overrides, problems)
-        self._refuse_hydra(composed)
+        if self.tree.user is not None:
+            self._refuse_hydra(composed)
         choices = _choices(composed, saved)
         config = self._check_values(composed, overrides, choices, problems, rename)
         checked = self._look_around(config, choices, saved, run, key, problems)
@@ -141,11 +143,12 @@ class Door:
         if key == "auto_resume":
             return self.root  # the whole command is typed again; what differs is found afterwards
         for override in overrides:
-            if override.key_or_group in GROUPS and override.key_or_group not in (*MAY_CHANGE, "engine"):
+            if override.key_or_group in GROUPS and override.key_or_group not in CHOSEN_AGAIN:
                 text = "cannot stand beside resume=: a resumed run keeps its own config; drop one of the two"
                 problems.append(Problem(str(override.input_line), text, COMMAND_LINE))
+        again = [group for group in chosen if group in CHOSEN_AGAIN]
         kept = {name: value for name, value in saved.items() if name not in ("resume", "auto_resume")}
-        store_saved({**kept, "resume": None, "auto_resume": False}, evaluate=False, without=chosen)
+        store_saved({**kept, "resume": None, "auto_resume": False}, evaluate=False, without=again)
         return RESUMED
 
     # Composing
@@ -158,7 +161,7 @@ class Door:
         except Refusals:
             pass
         if root == RESUMED:
-            overrides = [o for o in overrides if o.key_or_group not in GROUPS or o.key_or_group in MAY_CHANGE]
+            overrides = [o for o in overrides if o.key_or_group not in GROUPS or o.key_or_group in CHOSEN_AGAIN]
         try:
             good, found = explain(root, overrides, QUIET, self.tree)
             problems += found
@@ -218,8 +221,10 @@ class Door:
         if saved is not None:
             found["run" if key == "run" else "resume"] = run
         if found["resume"] is not None and saved is not None:
-            complaints = check_resumed(saved, complete(self.verb, config, self.trusted)) if not problems else []
-            problems += [Problem(name, message, COMMAND_LINE) for name, message in complaints]
+            with contextlib.suppress(ConfigError):  # a target that is refused is told already
+                told = {problem.key for problem in problems}
+                complaints = check_resumed(saved, complete(self.verb, config, self.trusted))
+                problems += [Problem(name, message, COMMAND_LINE) for name, message in complaints if name not in told]
         elif config.get("init_from") is not None:
             try:
                 found["init_from"] = find_weights(str(config["init_from"]), root)

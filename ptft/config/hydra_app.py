@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -50,8 +49,6 @@ def launch(verb: str, argv: Sequence[str], command: Command, tell: Callable[[str
     tree = Tree(arguments.config_dir)
     use_tree(tree)
     forbid_environment()
-    if arguments.plugins and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # last, so that nothing here hides an installed package
     door = Door(verb, arguments.root, tree, arguments.plugins)
     if arguments.shows:
         _show(door, arguments)
@@ -124,7 +121,7 @@ class _Jobs:
         try:
             folder = self.place.take_over(settings.runtime.output_dir)
             checked = self.door.check(overrides, self.place.renamer(job, folder))
-            snapshot = OmegaConf.to_container(settings, resolve=False)
+            snapshot = OmegaConf.to_container(settings, resolve=False, enum_to_str=True)
             assert isinstance(snapshot, dict)
             invocation = Invocation(
                 verb=self.door.verb,

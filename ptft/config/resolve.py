@@ -16,7 +16,7 @@ from typing import Any
 from ptft.config.kinds import Complaint, Record
 from ptft.config.problems import nearest, printable, shown
 from ptft.config.signature import component_record, settings_record
-from ptft.config.source import Definition, Source, find_module, follow, read_source
+from ptft.config.source import Definition, Source, follow, package_exists, read_source
 from ptft.errors import ConfigError
 
 SUPPLIED = {"data": 1, "model": 1, "task": 2, "optimizer": 1, "schedule": 0, "augmentation": 0, "adapt": 0, "logger": 2}
@@ -155,6 +155,6 @@ def find_plugin(package: str) -> str | None:
         return f"takes the name of a Python package, found {shown(package)}"
     if package.partition(".")[0] in sys.stdlib_module_names | {"ptft", "torch", "hydra", "omegaconf", "hydra_plugins"}:
         return f"takes a package of your own, and `{package}` is none"
-    if find_module(package) is None and find_module(f"{package}.__init__") is None:
+    if not package_exists(package):
         return f"no package `{package}` is installed or lies in this folder"
     return None

@@ -47,6 +47,10 @@ def read_saved(run: Path) -> dict[str, Any]:
     return {str(key): value for key, value in config.items()}
 
 
+CHOSEN_AGAIN = ("logger", "debug")
+"""Groups that a resumed run may choose anew."""
+
+
 def store_saved(config: Mapping[str, Any], *, evaluate: bool, without: Iterable[str] = ()) -> None:
     """Hand a saved config to Hydra, without the groups that the command line chooses anew."""
     kept = {key: value for key, value in config.items() if (key in _EVALUATED or not evaluate) and key not in without}

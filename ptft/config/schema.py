@@ -21,6 +21,7 @@ _REQUIRED = {
 _METRIC = r"(train|val|test)/[A-Za-z0-9_@.-]+"
 _DURATIONS = ("max", "stop_at", "evaluate_every", "checkpoint_every", "log_every")
 _MAX_NAME = 200
+_MAGIC = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
 
 
 def record_of(module: str, name: str) -> Record:
@@ -48,6 +49,7 @@ def check_config(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = 
             complaints += _check_mapping(group, node, trusted)
         elif node is not None or group in _REQUIRED[verb]:
             complaints += check_component(group, group, node, trusted)
+    complaints += list(_stray_targets(config))
     wrong = {key for key, _ in complaints}
     complaints += [c for c in _check_meaning(verb, config) if c[0] not in wrong]
     missing = list(_missing(config))
@@ -117,6 +119,17 @@ def _check_mapping(group: str, node: Any, trusted: Sequence[str]) -> list[Compla
         if component is not None
         for complaint in check_component(f"{group}.{name}", group, component, trusted)
     ]
+
+
+def _stray_targets(value: Any, path: tuple[str, ...] = ()) -> Iterator[Complaint]:
+    """Yield keys that other tools would build objects from, where no component stands."""
+    for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+        inner = (*path, str(name))
+        depth = 0 if not path else 2 if path[0] in MAPPINGS else 1 if path[0] in SUPPLIED else 0
+        if name in _MAGIC and not (name == "_target_" and len(path) == depth > 0):
+            yield ".".join(inner), f"`{name}` may not stand here: only a component of a group has a `_target_`"
+        if isinstance(item, Mapping | list):
+            yield from _stray_targets(item, inner)
 
 
 def _missing(value: Any, key: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ import ast
 import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import ptft
@@ -41,6 +42,17 @@ def find_module(name: str) -> Path | None:
     if words[0] == "ptft":  # the ptft that is running, whatever else sys.path holds
         base = _PTFT.joinpath(*words[1:])
         return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
+    spec = _find_spec(words)
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    return path if path is not None and path.suffix == ".py" and path.is_file() else None
+
+
+def package_exists(name: str) -> bool:
+    """Tell whether there is a package or module of this name; nothing is imported."""
+    return _find_spec(name.split(".")) is not None
+
+
+def _find_spec(words: list[str]) -> ModuleSpec | None:
     locations: list[str] | None = None
     spec = None
     for depth in range(1, len(words) + 1):
@@ -50,8 +62,7 @@ def find_module(name: str) -> Path | None:
         if spec is None:
             return None
         locations = list(spec.submodule_search_locations or [])
-    path = Path(spec.origin) if spec is not None and spec.origin else None
-    return path if path is not None and path.suffix == ".py" and path.is_file() else None
+    return spec
 
 
 @cache
