@@ -16,7 +16,7 @@ def skip_compiler() -> None:
     for method in (optimizer.add_param_group, optimizer.state_dict, optimizer.load_state_dict, optimizer.zero_grad):
         plain = inspect.unwrap(method)
         # torch._compile keeps here what it would call in place of `plain` once the compiler is imported.
-        plain.__dynamo_disable = plain  # type: ignore[attr-defined]
+        plain.__dynamo_disable = plain
 
 
 def plain_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:

@@ -1,12 +1,12 @@
-"""The reference run: a small MLP with dropout and batch norm, AdamW, warm-up and cosine, augmentation, averaged weights.
+"""The reference run: a small MLP with dropout and batch norm, AdamW, warm-up and cosine, augmentation, weight averages.
 
 `make(directory)` builds an engine around it, `digest(engine)` hashes everything that must be equal to the bit.
 """
 
 import hashlib
+import json
 import os
 import signal
-import json
 from dataclasses import replace
 from pathlib import Path
 
