@@ -39,6 +39,10 @@ PositiveFloat = Annotated[float, Range(above=0)]
 NonNegativeFloat = Annotated[float, Range(least=0)]
 UnitFloat = Annotated[float, Range(least=0, most=1)]
 """A share or a probability: 0 to 1, both included."""
+PositiveShare = Annotated[float, Range(above=0, most=1)]
+"""A share of something that must not be nothing: 0 excluded, 1 included."""
+ProperShare = Annotated[float, Range(above=0, below=1)]
+"""A share that must leave something over: 0 and 1 excluded."""
 DropRate = Annotated[float, Range(least=0, below=1)]
 """A drop-out probability or a smoothing weight: 0 included, 1 excluded."""
 DurationText = Annotated[str, "duration"]

@@ -6,7 +6,7 @@ A subclass reads arrays; everything else is here. The batch of step k is a pure 
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ptft.data.image_arrays import ImageArrays, Rows, check_arrays, check_fit, f
 from ptft.data.image_batches import Augmentation, EvaluationBatches, ImageStore, TrainingBatches
 from ptft.data.split import Split, divide, keep_labels
 from ptft.errors import ConfigError, DataError
-from ptft.types import NonNegativeInt, UnitFloat
+from ptft.types import NonNegativeInt, PositiveShare
 
 
 class InMemoryImages(DataModule):
@@ -34,10 +34,10 @@ class InMemoryImages(DataModule):
         *,
         path: str | None = None,
         download: bool = False,
-        label_fraction: UnitFloat = 1.0,
+        label_fraction: PositiveShare = 1.0,
         num_workers: NonNegativeInt | Literal["auto"] = "auto",
         allow_changed: bool = False,
-        split: Mapping[str, Any] | None = None,
+        split: Split | None = None,
     ) -> None:
         """Keep the settings; nothing is read before `setup`.
 
@@ -50,7 +50,7 @@ class InMemoryImages(DataModule):
             num_workers: Threads that make training batches ahead; auto: those the plan asks for, and at least 2 where
                 batches must be copied to a device one by one.
             allow_changed: Read by resume: go on although the fingerprint is another.
-            split: `seed`, `val`, `test` and `stratify`, see `Split`.
+            split: How to divide; a config gives a mapping of the fields of `Split`.
 
         Raises:
             ConfigError: `label_fraction` is 0, or `split` is not a split.
@@ -62,7 +62,7 @@ class InMemoryImages(DataModule):
         self.label_fraction = label_fraction
         self.num_workers = num_workers
         self.allow_changed = allow_changed
-        self.split = Split.of(split or {})
+        self.split = Split.of(split)
         self._augmentations = tuple(augmentations)
         self._arrays: ImageArrays | None = None
         self._rows: dict[str, Rows] = {}

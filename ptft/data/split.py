@@ -12,6 +12,7 @@ import torch
 
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.random import permute, seed_for
+from ptft.types import NonNegativeInt, ProperShare
 
 Rows = npt.NDArray[np.int64]
 """Numbers of examples, or of classes."""
@@ -29,18 +30,20 @@ class Split:
         stratify: Give each split the same share of each class, to within one example.
     """
 
-    seed: int = 0
-    val: float = 0.1
-    test: float = 0.1
+    seed: NonNegativeInt = 0
+    val: ProperShare = 0.1
+    test: ProperShare = 0.1
     stratify: bool = True
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "Split":
-        """Build from the mapping `data.split` of a config.
+    def of(cls, values: "Split | Mapping[str, Any] | None") -> "Split":
+        """Return a split from the mapping `data.split` of a config; None gives the default.
 
         Raises:
             ConfigError: A key is unknown, or a value is of the wrong type or out of range.
         """
+        if values is None or isinstance(values, Split):
+            return values or cls()
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:

@@ -14,6 +14,7 @@ from ptft.augmentation.vision.cutout import Cutout, cut
 from ptft.augmentation.vision.flip import RandomFlip, flip
 from ptft.augmentation.vision.intensity import RandomIntensity, intensity
 from ptft.augmentation.vision.noise import GaussianNoise
+from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 9, 13)]
@@ -110,7 +111,7 @@ def test_affine_without_range_changes_nothing():
 
 
 def test_affine_refuses_a_range_of_scales_upside_down():
-    with pytest.raises(ValueError, match=r"scale_min=1\.5 is above scale_max=1\.25"):
+    with pytest.raises(ConfigError, match=r"scale_min=1\.5 is above scale_max=1\.25"):
         RandomAffine(scale_min=1.5)
 
 

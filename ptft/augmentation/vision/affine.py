@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ptft.augmentation.augmentation import Batch, to_float
+from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
 from ptft.types import NonNegativeFloat, PositiveFloat, UnitFloat
 
@@ -31,10 +32,10 @@ class RandomAffine:
             shift: Largest shift each way, as a share of the image's side.
 
         Raises:
-            ValueError: `scale_min` is above `scale_max`.
+            ConfigError: `scale_min` is above `scale_max`.
         """
         if scale_min > scale_max:
-            raise ValueError(f"scale_min={scale_min} is above scale_max={scale_max}; swap them")
+            raise ConfigError(f"scale_min={scale_min} is above scale_max={scale_max}; swap them")
         self.degrees = degrees
         self.scale_min = scale_min
         self.scale_max = scale_max

@@ -4,45 +4,19 @@ They are the test part of the UCI Optical Recognition of Handwritten Digits (Alp
 """
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ptft.data.image_arrays import ImageArrays
-from ptft.data.image_batches import Augmentation
 from ptft.data.in_memory import InMemoryImages
-from ptft.types import NonNegativeInt, UnitFloat
 
 
 class Digits(InMemoryImages):
-    """The 1,797 digits of scikit-learn, 8x8 grey; nothing is read from a folder and nothing is fetched."""
+    """The 1,797 digits of scikit-learn; settings as told at `InMemoryImages`, but `path` and `download` do nothing."""
 
     title = "digits"
-
-    def __init__(
-        self,
-        augmentations: Sequence[Augmentation],
-        *,
-        path: str | None = None,
-        download: bool = False,
-        label_fraction: UnitFloat = 1.0,
-        num_workers: NonNegativeInt | Literal["auto"] = "auto",
-        allow_changed: bool = False,
-        split: dict[str, Any] | None = None,
-    ) -> None:
-        """Keep the settings, whose meaning is told at `InMemoryImages`; `path` and `download` are not needed."""
-        super().__init__(
-            augmentations,
-            path=path,
-            download=download,
-            label_fraction=label_fraction,
-            num_workers=num_workers,
-            allow_changed=allow_changed,
-            split=split,
-        )
 
     def read(self) -> ImageArrays:
         """Return the digits, their values 0..16 spread over 0..255 so that each stays a value of its own."""

@@ -5,19 +5,16 @@ The data's own 10,000 test images are the test split, numbered 60,000 to 69,999;
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from ptft.data.idx import read_idx
 from ptft.data.image_arrays import ImageArrays
-from ptft.data.image_batches import Augmentation
 from ptft.data.in_memory import InMemoryImages
 from ptft.errors import DataError
-from ptft.types import NonNegativeInt, UnitFloat
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 FILES = tuple(f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
@@ -27,41 +24,14 @@ CONNECT_SECONDS = 5.0
 
 
 class FashionMNIST(InMemoryImages):
-    """Fashion-MNIST from idx files, plain or gzipped."""
+    """Fashion-MNIST from four idx files, plain or gzipped; settings as told at `InMemoryImages`.
+
+    `path` is their folder; without one they are looked for where Debian puts them, then in the cache folder, and with
+    `download` missing ones are fetched into `path` or the cache folder. `split.val` is a share of the 60,000 training
+    images, `split.test` has no meaning; `label_fraction=0.01111` of the 54,000 left is 600.
+    """
 
     title = "fashion_mnist"
-
-    def __init__(
-        self,
-        augmentations: Sequence[Augmentation],
-        *,
-        path: str | None = None,
-        download: bool = False,
-        label_fraction: UnitFloat = 1.0,
-        num_workers: NonNegativeInt | Literal["auto"] = "auto",
-        allow_changed: bool = False,
-        split: dict[str, Any] | None = None,
-    ) -> None:
-        """Keep the settings, whose meaning is told at `InMemoryImages`.
-
-        Args:
-            augmentations: Applied in turn to training batches.
-            path: Folder of the four files; None: where Debian puts them, else the cache folder.
-            download: Fetch missing files into `path` or the cache folder.
-            label_fraction: Share of the training labels to keep; 0.01111 of 54,000 is 600.
-            num_workers: Threads that make batches ahead.
-            allow_changed: Resume although the data changed.
-            split: `val` is the share of the 60,000 training images; `test` has no meaning here.
-        """
-        super().__init__(
-            augmentations,
-            path=path,
-            download=download,
-            label_fraction=label_fraction,
-            num_workers=num_workers,
-            allow_changed=allow_changed,
-            split=split,
-        )
 
     def read(self) -> ImageArrays:
         """Read the four files.
