@@ -46,6 +46,7 @@ class _Examples:
 
     @staticmethod
     def join(batches: Sequence["_Examples"]) -> "_Examples":
+        """Return the examples of several batches, in order."""
         return _Examples(*(torch.cat([vars(batch)[name] for batch in batches]) for name in vars(batches[0])))
 
 
