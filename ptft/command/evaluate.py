@@ -18,7 +18,6 @@ from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
 from ptft.engine.weights import load_for_evaluation
 from ptft.errors import ConfigError
-from ptft.runtime import files
 from ptft.runtime.device import choose_device
 from ptft.runtime.precision import Precision
 
@@ -34,8 +33,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
     assert invocation.run is not None, "the config is checked: run= names a run"
     parent = RunDirectory.reopen(invocation.run)
     checkpoint = CheckpointStore(parent.checkpoints, parent.id).load_named(str(config["checkpoint"]))
-    own = open_run(config, invocation)
-    with files.lock(own.path), recorded(own, console):
+    with open_run(config, invocation) as own, recorded(own, console):
         console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
         builder = Builder(config, invocation.trusted, console)
         settings = builder.settings()

@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import re
+import secrets
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,13 +20,26 @@ from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.engine import Engine
 from ptft.engine.plan import Plan
-from ptft.engine.run_dir import RunDirectory
+from ptft.engine.run_dir import NameTakenError, RunDirectory
+from ptft.engine.signals import terminable
 from ptft.engine.weights import load_for_evaluation
-from ptft.errors import DONE, FAILED, INTERRUPTED, ConfigError, DataError, GateError, Interrupted, PtftError
+from ptft.errors import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    GateError,
+    Interrupted,
+    PtftError,
+)
 from ptft.runtime import files
 from ptft.runtime.device import versions
 
 Config = Mapping[str, Any]
+_MADE_NAME = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
+"""What a name ends with that ptft made itself."""
 
 
 def train(config: Config, invocation: Invocation) -> float | list[float]:
@@ -33,27 +49,42 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         PtftError: The run failed; run.json says how.
     """
     console = Console()
-    run = open_run(config, invocation)
-    with files.lock(run.path), recorded(run, console):
+    if (finished := finished_summary(config, invocation)) is not None:
+        console.say(f"{invocation.resume} is finished: {finished['steps']} steps done; engine.max=... goes on further")
+        report.check_gate(config.get("gate"), finished["metrics"])
+        return _objective(config, finished)
+    with open_run(config, invocation) as run, recorded(run, console):
         store = CheckpointStore(run.checkpoints, run.id)
         checkpoint = store.load_newest(console.warn) if invocation.resume else None
         builder = Builder(config, invocation.trusted, console)
         console.say(f"run {run.path}")
         engine = assemble(builder, invocation, run, checkpoint)
-        if checkpoint is not None and engine.stop_step <= checkpoint.step and _is_finished(run):
-            console.say(f"{run.path} is finished: {checkpoint.step} steps done; engine.max=... goes on further")
-            return _objective(config, engine)
         engine.fit()
         engine.recorder.close()
         summary = hand_over(builder, engine, run)
-        _farewell(console, run, invocation, config, summary, str(engine.tracker.objective))
-        report.check_gate(config.get("gate"), summary)
-        return _objective(config, engine)
+        _farewell(console, run, invocation, config, summary["metrics"], str(engine.tracker.objective))
+        report.check_gate(config.get("gate"), summary["metrics"])
+        return _objective(config, summary)
+
+
+def finished_summary(config: Config, invocation: Invocation) -> dict[str, Any] | None:
+    """Return the summary of the run that is resumed if nothing is left to do, so that it stays untouched."""
+    path = invocation.resume
+    if path is None or RunDirectory.reopen(path).record["status"] != "done":
+        return None
+    try:
+        before = yaml.safe_load((path / "config.yaml").read_bytes())["engine"]
+        summary: dict[str, Any] = json.loads((path / "summary.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    lengths = ("max", "stop_at")
+    return summary if all(before.get(key) == config["engine"].get(key) for key in lengths) else None
 
 
 def open_run(config: Config, invocation: Invocation) -> RunDirectory:
-    """Make the run directory, or reopen the one that is resumed."""
+    """Make the run directory, or go on with the one that is resumed; it is held until it is closed."""
     facts: dict[str, Any] = {
+        "name": config["name"],
         "command": invocation.verb,
         "argv": list(invocation.argv),
         "parents": _parents(invocation),
@@ -61,17 +92,28 @@ def open_run(config: Config, invocation: Invocation) -> RunDirectory:
         "world_size": 1,
     }
     if invocation.resume is not None:
-        run = RunDirectory.reopen(invocation.resume)
+        run = RunDirectory.resume(invocation.resume)
         _say_what_differs(run.record["versions"], facts["versions"])
-        run.save(status="running", exit_code=None, error=None, resumed=[*run.record.get("resumed", []), facts["argv"]])
-    else:
-        path = Path(config["output_root"]) / config["name"]
-        run = RunDirectory.create(path, overwrite=bool(config.get("overwrite")), facts=facts)
-        run.write_text(".hydra/hydra.yaml", yaml.safe_dump(invocation.hydra, sort_keys=False))
-        run.write_text(".hydra/overrides.yaml", yaml.safe_dump(list(invocation.overrides)))
-        run.write_text(".hydra/config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-    run.write_text("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-    return run
+        resumed = [*run.record.get("resumed", []), facts["argv"]]
+        run.save(status="running", exit_code=None, error=None, ended=None, process=os.getpid(), resumed=resumed)
+        run.write_text("config.yaml", _yaml(config))
+        return run
+    name = str(config["name"])
+    texts = {
+        ".hydra/hydra.yaml": _yaml(invocation.hydra),
+        ".hydra/overrides.yaml": yaml.safe_dump(list(invocation.overrides)),
+        ".hydra/config.yaml": _yaml(config),
+        "config.yaml": _yaml(config),
+    }
+    try:
+        return RunDirectory.create(
+            Path(config["output_root"]) / name, overwrite=bool(config.get("overwrite")), facts=facts, texts=texts
+        )
+    except NameTakenError:
+        if any(text.startswith("name=") for text in invocation.overrides) or not _MADE_NAME.search(name):
+            raise
+        # Of runs that start in the same second two may draw the same four digits.
+        return open_run({**config, "name": name[:-4] + secrets.token_hex(2)}, invocation)
 
 
 def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkpoint: Checkpoint | None) -> Engine:
@@ -89,35 +131,40 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     engine = builder.engine(task, data, settings, plan, run, step)
     if checkpoint is not None:
         engine.load(checkpoint)
-        run.truncate_metrics(checkpoint.step)
         builder.console.say(f"resumed at step {checkpoint.step} of {engine.stop_step}")
+    if invocation.resume is not None:
+        run.truncate_metrics(checkpoint.step if checkpoint is not None else -1)
     return engine
 
 
-def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """Evaluate the best checkpoint on the test split - read once, here - and write model/, predictions and summary."""
+def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, Any]:
+    """Evaluate the best checkpoint on the test split - read once, here - and write model/, predictions and summary.
+
+    Returns:
+        What summary.json holds.
+    """
     store, tracker = engine.store, engine.tracker
     checkpoint = store.load_named("best")
     engine.ema = None  # the averaged weights come with the checkpoint
     load_for_evaluation(engine.task, checkpoint)
     objective = tracker.objective
-    summary = {f"{objective.split}/{name}": {"value": value} for name, value in tracker.best_metrics.items()}
+    metrics: dict[str, Any] = {
+        f"{objective.split}/{name}": {"value": value} for name, value in tracker.best_metrics.items()
+    }
     if "test" in engine.evaluation_loaders:
         result = engine.evaluate("test", with_intervals=True)
-        summary |= report.summarise(result, "test")
+        metrics |= report.summarise(result, "test")
         report.write_predictions(run, result.records, engine.task.label_names())
     report.write_model(run, engine.task, builder.config)
-    run.write_json(
-        "summary.json",
-        {
-            "metrics": summary,
-            "objective": {"name": str(objective), "mode": objective.metric.mode, "value": tracker.best},
-            "best_step": tracker.best_step,
-            "steps": engine.step,
-            "checkpoint": checkpoint.digest,
-            "cost": engine.cost(),
-        },
-    )
+    summary = {
+        "metrics": metrics,
+        "objective": {"name": str(objective), "mode": objective.metric.mode, "value": tracker.best},
+        "best_step": tracker.best_step,
+        "steps": engine.step,
+        "checkpoint": checkpoint.digest,
+        "cost": engine.cost(),
+    }
+    run.write_json("summary.json", summary)
     return summary
 
 
@@ -132,13 +179,15 @@ def recorded(run: RunDirectory, console: Console) -> Iterator[None]:
     """Record in run.json how the block ends, and send what is said to log.txt."""
     console.log = run.log
     try:
-        yield
+        with terminable():
+            yield
     except GateError as error:
         run.finish("done", error.exit_code, str(error))
         raise
     except (Interrupted, KeyboardInterrupt) as error:
         code = error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
-        run.finish("interrupted", code, str(error) or "interrupted")
+        with contextlib.suppress(CheckpointError):  # a disk that refuses must not hide why the run ended
+            run.finish("interrupted", code, str(error) or "interrupted")
         if isinstance(error, Interrupted):
             raise Interrupted(
                 f"{error}\ngo on with: ptft {run.record['command']} resume={run.record['name']}", code
@@ -146,27 +195,29 @@ def recorded(run: RunDirectory, console: Console) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
-        console.log(f"failed: {text}")
-        run.finish("failed", getattr(error, "exit_code", FAILED), text)
+        with contextlib.suppress(CheckpointError):
+            run.finish("failed", getattr(error, "exit_code", FAILED), text)
+            console.log(f"failed: {text}")
         raise
     else:
         run.finish("done", DONE)
 
 
-def _is_finished(run: RunDirectory) -> bool:
-    return (run.path / "summary.json").is_file()
-
-
-def _objective(config: Config, engine: Engine) -> float | list[float]:
+def _objective(config: Config, summary: Mapping[str, Any]) -> float | list[float]:
     """Return what a sweeper compares: the objective, or all of several."""
-    wanted = config.get("objective")
+    wanted, metrics = config.get("objective"), summary["metrics"]
     if not isinstance(wanted, list):
-        return engine.tracker.best if engine.tracker.best is not None else float("nan")
-    names = [text.partition(":")[0].partition("/")[2] for text in wanted]
-    missing = [name for name in names if name not in engine.tracker.best_metrics]
+        best = summary["objective"]["value"]
+        return best if best is not None else float("nan")
+    names = [text.partition(":")[0] for text in wanted]
+    missing = [name for name in names if name not in metrics]
     if missing:
-        raise ConfigError(f"objective: no metric {missing[0]}; there are {', '.join(engine.tracker.best_metrics)}")
-    return [engine.tracker.best_metrics[name] for name in names]
+        raise ConfigError(f"objective: no metric {missing[0]}; there are {', '.join(metrics)}")
+    return [metrics[name]["value"] for name in names]
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(value), sort_keys=False)
 
 
 def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> None:

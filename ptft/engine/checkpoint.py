@@ -11,10 +11,11 @@ the first save a valid checkpoint exists. Of 1,000 single-bit flips safetensors 
 ours to check.
 """
 
+import contextlib
+import hashlib
 import json
 import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from ptft.errors import CheckpointError
 from ptft.runtime import files
 
 _NAME = re.compile(r"step_(\d{8,})")
+_TEMPORARY = ".tmp-"
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError)
+"""What parsing may raise on files that someone made on purpose, with digests that fit."""
 
 
 @dataclass(frozen=True)
@@ -72,58 +76,85 @@ class CheckpointStore:
         Raises:
             CheckpointError: The disk is full or refuses; earlier checkpoints are untouched.
         """
-        target, temporary = self.path(step), self.directory / f".tmp-step_{step:08d}"
+        target, temporary = self.path(step), self.directory / f"{_TEMPORARY}{self.path(step).name}"
         contents = _contents(tensors, state)
-        try:
-            self._check_space(sum(map(len, contents.values())))
-            self.directory.mkdir(parents=True, exist_ok=True)
-            files.remove(temporary)
-            files.make_directory(temporary)
-            for name, data in contents.items():
-                files.write(temporary / name, data)
-            manifest = {
-                "run": self.run_id,
-                "step": step,
-                "files": {
-                    name: {"bytes": len(data), "sha256": files.digest(temporary / name)}
-                    for name, data in contents.items()
-                },
-            }
-            files.write(temporary / "manifest.json", _json(manifest))
-            files.sync_directory(temporary)
-            # The engine saves a step once, so what stands there is a damaged one that a resumed run has passed over.
-            if target.exists():
-                files.remove(target)
-            files.rename(temporary, target)
-            files.sync_directory(self.directory)
-            self.point("last", step)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise CheckpointError(f"cannot write the checkpoint {target}: {error.strerror or error}") from error
+        # The digests are those of the bytes in memory, so that a disk that wrote something else is found out.
+        entries = {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()
+        }
+        contents["manifest.json"] = _json({"run": self.run_id, "step": step, "files": entries})
+        with self._told(target):
+            self.check_space(sum(map(len, contents.values())))
+            try:
+                files.remove(temporary)
+                files.make_directory(temporary)
+                for name, data in contents.items():
+                    files.write(temporary / name, data)
+                files.sync_directory(temporary)
+                # The engine saves a step once, so what stands there is a damaged one that a resumed run passed over.
+                self._discard(step)
+                files.rename(temporary, target)
+                files.sync_directory(self.directory)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    files.remove(temporary)
+                raise
+        self.point("last", step)
 
     def point(self, name: str, step: int, **facts: Any) -> None:
-        """Let `last` or `best` name a step."""
-        files.replace_with(self.directory / f"{name}.json", _json({"step": step, **facts}))
+        """Let `last` or `best` name a step.
+
+        Raises:
+            CheckpointError: The disk is full or refuses.
+        """
+        path = self.directory / f"{name}.json"
+        with self._told(path):
+            files.replace_with(path, _json({"step": step, **facts}))
 
     def pointed(self, name: str) -> int | None:
-        """Return the step that `last` or `best` names, or None."""
+        """Return the step that `last` or `best` names, or None before the first one.
+
+        Raises:
+            CheckpointError: The file that should tell is damaged.
+        """
+        path = self.directory / f"{name}.json"
         try:
-            step = json.loads((self.directory / f"{name}.json").read_bytes())["step"]
-        except (OSError, ValueError, KeyError, TypeError):
+            return int(json.loads(path.read_bytes())["step"])
+        except FileNotFoundError:
             return None
-        return step if isinstance(step, int) else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); resume= writes it anew") from error
 
     def clean(self) -> None:
-        """Remove what a crash left half-written, and all but the newest `keep_last` checkpoints and the best one."""
-        if not self.directory.is_dir():
-            return
-        for path in self.directory.glob(".tmp-*"):
-            files.remove(path)
-        steps = self.steps()
-        keep = {*steps[-self.keep_last :], self.pointed("best"), self.pointed("last")}
-        for step in steps:
-            if step not in keep:
-                files.remove(self.path(step))
+        """Remove what a crash left behind, and all but the newest `keep_last` checkpoints and the best one.
+
+        Checkpoints of steps after the last one saved are damaged ones that a resumed run has passed over: they go too.
+
+        Raises:
+            CheckpointError: The disk refuses.
+        """
+        with self._told(self.directory):
+            for path in self.directory.glob(f"{_TEMPORARY}*"):
+                files.remove(path)
+            best, last = self.pointed("best"), self.pointed("last")
+            reached = [step for step in self.steps() if last is None or step <= last]
+            for step in {*self.steps()} - {*reached[-self.keep_last :], best, last}:
+                self._discard(step)
+
+    def check_space(self, needed: int) -> None:
+        """Refuse before writing when the disk has no room for so many bytes.
+
+        Raises:
+            CheckpointError: There is too little room, or the run directory is gone.
+        """
+        with self._told(self.directory):
+            files.ensure_directory(self.directory)
+            free = files.free_bytes(self.directory)
+        if free < needed:
+            raise CheckpointError(
+                f"no room for a checkpoint in {self.directory}: {needed:,} bytes needed, {free:,} free; "
+                "free some space and go on with resume="
+            )
 
     def load(self, step: int) -> Checkpoint:
         """Read one checkpoint and check each byte of it.
@@ -132,16 +163,15 @@ class CheckpointStore:
             CheckpointError: It is missing, damaged or of another run; the message names the file.
         """
         path = self.path(step)
-        manifest = self._checked_manifest(path, step)
         try:
+            digest = self._checked_manifest(path, step)
             document = json.loads((path / "state.json").read_bytes())
             tensors = safetensors.torch.load_file(path / "model.safetensors")
             state = unflatten(document["state"], safetensors.torch.load_file(path / "state.safetensors"))
-        except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from error
-        for alias, name in document["aliases"].items():
-            tensors[alias] = tensors[name]
-        return Checkpoint(step, tensors, state, manifest)
+            tensors |= {alias: tensors[name] for alias, name in document["aliases"].items()}
+        except (OSError, *_MALFORMED) as error:
+            raise CheckpointError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        return Checkpoint(step, tensors, state, digest)
 
     def load_newest(self, warn: Callable[[str], None]) -> Checkpoint | None:
         """Return the newest checkpoint that is intact; each damaged one is named through `warn(message)`.
@@ -179,29 +209,39 @@ class CheckpointStore:
             data = (path / "manifest.json").read_bytes()
             manifest = json.loads(data)
             entries, run_id, number = manifest["files"], manifest["run"], manifest["step"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            sizes = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()}
+            if _json(manifest) != data:
+                raise ValueError("it is not as it was written")
+        except (OSError, *_MALFORMED) as error:
             raise CheckpointError(f"{path}/manifest.json is missing or damaged ({error})") from error
         if run_id != self.run_id or number != step:
             raise CheckpointError(
                 f"{path} belongs to run {run_id}, step {number}; expected run {self.run_id}, step {step}"
             )
         present = {file.name for file in path.iterdir()} - {"manifest.json"}
-        if present != set(entries):
-            raise CheckpointError(f"{path} should hold {sorted(entries)}, found {sorted(present)}")
-        for name, entry in entries.items():
-            if (path / name).stat().st_size != entry["bytes"] or files.digest(path / name) != entry["sha256"]:
+        if present != set(sizes):
+            raise CheckpointError(f"{path} should hold {sorted(sizes)}, found {sorted(present)}")
+        for name, (size, digest) in sizes.items():
+            if (path / name).stat().st_size != size or files.digest(path / name) != digest:
                 raise CheckpointError(f"{path / name} is damaged: its digest is not the one in the manifest")
-        return files.digest(path / "manifest.json")
+        return hashlib.sha256(data).hexdigest()
 
-    def _check_space(self, needed: int) -> None:
-        """Refuse before writing when the disk has no room."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.directory).free
-        if free < needed:
-            raise CheckpointError(
-                f"no room for a checkpoint in {self.directory}: {needed:,} bytes needed, {free:,} free; "
-                "free some space and go on with resume="
-            )
+    def _discard(self, step: int) -> None:
+        """Remove a checkpoint if it is there: under its own name it stands as a whole or not at all."""
+        path = self.path(step)
+        if path.exists():
+            doomed = self.directory / f"{_TEMPORARY}removed-{path.name}"
+            files.remove(doomed)
+            files.rename(path, doomed)
+            files.remove(doomed)
+
+    @contextlib.contextmanager
+    def _told(self, path: Path) -> Iterator[None]:
+        """Say which file or directory the disk refused."""
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _contents(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from ptft.engine.settings import EngineSettings
 from ptft.engine.signals import StopRequest
 from ptft.engine.stopwatch import Stopwatch
 from ptft.engine.update import Update
-from ptft.engine.weights import load_own, own_tensors
+from ptft.engine.weights import least_bytes, load_own, own_tensors
 from ptft.engine.window import Window
 from ptft.errors import CheckpointError, DivergedError, Interrupted, PtftError
 from ptft.runtime.device import peak_memory_bytes
@@ -117,6 +117,9 @@ class Engine:
             micro_batch_size=self.plan.micro_batch_size,
             world=self.world,
         )
+        if self.tracker.should_stop:
+            return self.tracker
+        self.store.check_space(least_bytes(self.task, self.optimizers.values(), averaged=self.ema is not None))
         self.task.train()
         self.stopwatch.start(self.step)
         with self._stop.listening(), Profiler(self.settings.profile, self.recorder.report) as profiler:
@@ -164,11 +167,14 @@ class Engine:
             is_best = self._evaluate(step, row)
         if row:
             self.recorder.row(self._position(step), row)
-        if is_best or last or self.checkpoint_cadence.due(step) or self._stop.signal or self.tracker.should_stop:
+        last = last or self.tracker.should_stop
+        stop = self._stop.signal
+        if is_best or last or stop is not None or self.checkpoint_cadence.due(step):
             self.save(is_best)
-        if self._stop.signal is not None and not last:
+            stop = self._stop.signal  # it may have come while saving
+        if stop is not None and not last:
             raise Interrupted(
-                f"stopped by {self._stop.signal.name} after step {step} of {self.stop_step}; a checkpoint was written",
+                f"stopped by {stop.name} after step {step} of {self.stop_step}; a checkpoint was written",
                 self._stop.exit_code,
             )
 
@@ -246,8 +252,11 @@ class Engine:
         step = self.step
         self.store.save(step, own_tensors(self.task), self.state_dict())
         if is_best:
-            self.store.point("best", step, objective=str(self.tracker.objective), value=self.tracker.best)
+            self._point_best(step)
         self.store.clean()
+
+    def _point_best(self, step: int) -> None:
+        self.store.point("best", step, objective=str(self.tracker.objective), value=self.tracker.best)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the task's tensors that a bit-identical continuation needs.
@@ -283,7 +292,10 @@ class Engine:
             raise CheckpointError(f"checkpoint of step {checkpoint.step} does not fit this run: {error}") from error
         self.step = checkpoint.step
         self.stopwatch.load_state_dict(state["stopwatch"])
-        self.tracker.should_stop = False
+        best = self.tracker.best_step
+        if best is not None and best in self.store.steps():
+            # A crash may have come between a checkpoint and its pointer, or a newer best one may have been damaged.
+            self._point_best(best)
 
     def cost(self) -> dict[str, float]:
         """Return what the training took: seconds, CPU seconds, examples, peak memory in bytes."""

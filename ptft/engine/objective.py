@@ -97,6 +97,7 @@ class Tracker:
         return {key: getattr(self, key) for key in keys}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Take back what `state_dict` returned; with more patience than before, training goes on."""
         for key, value in state.items():
             setattr(self, key, value)
+        self.should_stop = self.early_stopping is not None and self.waited >= self.early_stopping.patience

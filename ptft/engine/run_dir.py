@@ -5,11 +5,12 @@ config.yaml    the resolved config        .hydra/  Hydra's own snapshot
 log.txt  metrics.jsonl  checkpoints/  model/  summary.json  predictions.csv  report/
 """
 
+import contextlib
 import json
 import os
 import secrets
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,27 @@ from ptft.errors import CheckpointError
 from ptft.runtime import files
 
 
-class RunDirectory:
-    """One run on the disk; use `create` for a new one and `reopen` to go on with an old one."""
+class NameTakenError(CheckpointError):
+    """A run of that name exists."""
 
-    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+
+class RunDirectory:
+    """One run on the disk: `create` a new one, `resume` an old one, or `reopen` one to read it.
+
+    The first two hold the directory for this process until the run is closed: `with RunDirectory.create(...) as run`.
+    """
+
+    def __init__(self, path: Path, record: dict[str, Any], lock: files.Lock | None = None) -> None:
         self.path = path
         self.record = record
+        self._lock = lock
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def id(self) -> str:
@@ -36,14 +52,23 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @classmethod
-    def create(cls, path: Path, *, overwrite: bool, facts: Mapping[str, Any]) -> "RunDirectory":
+    def create(
+        cls, path: Path, *, overwrite: bool, facts: Mapping[str, Any], texts: Mapping[str, str] | None = None
+    ) -> "RunDirectory":
         """Make a new run directory.
 
+        Args:
+            path: Where.
+            overwrite: Replace a run that is there.
+            facts: What run.json holds beside what is known here.
+            texts: Files that a run must have from its first moment on, by name.
+
         Raises:
-            CheckpointError: The name is taken, or the directory cannot be made.
+            NameTakenError: There is a run of that name.
+            CheckpointError: The directory cannot be made, or another process writes there.
         """
         try:
-            _make(path, overwrite)
+            lock = _make(path, overwrite)
         except OSError as error:
             raise CheckpointError(f"cannot make the run directory {path}: {error.strerror or error}") from error
         record = {
@@ -58,20 +83,35 @@ class RunDirectory:
             "git": _git_state(),
             **facts,
         }
-        run = cls(path, record)
-        run.save()
+        run = cls(path, record, lock)
+        for name, text in (texts or {}).items():
+            run.write_text(name, text)
+        run.save()  # last: run.json is what makes a directory a run
         return run
 
     @classmethod
+    def resume(cls, path: Path) -> "RunDirectory":
+        """Open an existing run to go on with it.
+
+        Raises:
+            CheckpointError: It is no run, it cannot be written to, or another process writes there.
+        """
+        cls.reopen(path)
+        with _told(path):
+            lock = files.Lock(path)
+        return cls(path, cls.reopen(path).record, lock)
+
+    @classmethod
     def reopen(cls, path: Path) -> "RunDirectory":
-        """Open an existing run.
+        """Open an existing run to read it.
 
         Raises:
             CheckpointError: It has no readable run.json.
         """
         try:
             record = json.loads((path / "run.json").read_bytes())
-        except (OSError, ValueError) as error:
+            record["id"], record["name"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is no run directory: run.json cannot be read ({error})") from error
         return cls(path, record)
 
@@ -91,17 +131,20 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Replace a text file of the run as a whole, making its folder."""
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace_with(path, text.encode())
+        with _told(path):
+            files.ensure_directory(path.parent)
+            files.replace_with(path, text.encode())
 
     def log(self, text: str) -> None:
         """Add a line to log.txt."""
-        files.append(self.path / "log.txt", f"{now()} {text}\n")
+        with _told(self.path / "log.txt"):
+            files.append(self.path / "log.txt", f"{now()} {text}\n")
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; it stays valid JSON, so a value that is not finite becomes null."""
         clean = {key: None if _not_finite(value) else value for key, value in values.items()}
-        files.append(self.path / "metrics.jsonl", json.dumps(clean) + "\n")
+        with _told(self.path / "metrics.jsonl"):
+            files.append(self.path / "metrics.jsonl", json.dumps(clean) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
@@ -128,22 +171,51 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _make(path: Path, overwrite: bool) -> None:
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say which file the disk refused."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _make(path: Path, overwrite: bool) -> files.Lock:
+    """Make the directory, or empty the old one, and hold it."""
     try:
         files.make_directory(path)
     except FileExistsError:
-        if not overwrite:
-            raise CheckpointError(
+        half_made = path.is_dir() and (path / files.LOCK_NAME).exists() and _is_bare(path)  # killed within `create`
+        if not overwrite and not half_made:
+            raise NameTakenError(
                 f"the run {path} exists. Go on with it: resume={path.name}; start beside it: another name=; "
                 "replace it: overwrite=true"
             ) from None
-        if not path.is_dir() or (not (path / "run.json").is_file() and any(path.iterdir())):
+        if not path.is_dir() or not ((path / "run.json").is_file() or _is_bare(path)):
             raise CheckpointError(
                 f"{path} is no run directory, so overwrite=true leaves it alone; take another name="
             ) from None
-        with files.lock(path):  # not while another process writes there
-            files.remove(path)
-        files.make_directory(path)
+        lock = _hold(path)  # not while another process writes there
+        # run.json goes last: a directory that was emptied halfway is still known for a run.
+        for child in sorted(path.iterdir(), key=lambda child: child.name == "run.json"):
+            if child.name != files.LOCK_NAME:
+                files.remove(child)
+        return lock
+    return _hold(path)
+
+
+def _hold(path: Path) -> files.Lock:
+    """Hold a directory that is being made."""
+    try:
+        return files.Lock(path)
+    except CheckpointError as error:
+        raise NameTakenError(str(error)) from None
+
+
+def _is_bare(path: Path) -> bool:
+    """Tell whether a directory holds nothing but what a run has before its run.json."""
+    early = (files.LOCK_NAME, ".hydra", "config.yaml", ".tmp-config.yaml", ".tmp-run.json")
+    return all(child.name in early for child in path.iterdir())
 
 
 def _not_finite(value: Any) -> bool:

@@ -1,4 +1,7 @@
-"""Signals that ask a run to stop: the first is kept for the next step edge, a second SIGINT stops at once."""
+"""Signals that ask a run to stop: the first is kept for the next step edge, a second SIGINT stops at once.
+
+Before and after the training loop there is nothing to wait for, so SIGTERM ends the command at once, as SIGINT does.
+"""
 
 import contextlib
 import signal
@@ -6,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from ptft.errors import INTERRUPTED, TERMINATED
+from ptft.errors import INTERRUPTED, TERMINATED, Interrupted
 
 
 class StopRequest:
@@ -39,3 +42,20 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise `Interrupted` within the block, so that the end of the run is recorded."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("stopped by SIGTERM", TERMINATED)

@@ -3,12 +3,12 @@
 `flatten` takes the tensors out of nested dicts and lists and leaves references; `unflatten` puts them back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-_REFERENCE = "__tensor__"
+_REFERENCE, _INTEGERS = "__tensor__", "__integers__"
 
 
 def flatten(state: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
@@ -18,16 +18,18 @@ def flatten(state: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
     made contiguous, so later training does not reach them.
 
     Raises:
-        TypeError: A value is neither a tensor nor a JSON value.
+        TypeError: A value is neither a tensor nor a JSON value, or a name could not be found again.
     """
     if isinstance(state, Tensor):
         return {_REFERENCE: path}, {path: state.detach().to("cpu", copy=True).contiguous()}
     if isinstance(state, Mapping):
         keys = list(state)
         pairs = [flatten(state[key], f"{path}/{key}" if path else str(key)) for key in keys]
-        integers = bool(keys) and all(isinstance(key, int) for key in keys)
+        integers = bool(keys) and all(type(key) is int for key in keys)
+        if {_REFERENCE, _INTEGERS} & set(keys) or not (integers or all(isinstance(key, str) for key in keys)):
+            raise TypeError(f"state {path} has the keys {keys[:5]}; they must be all strings or all integers")
         skeleton: Any = {str(key): pair[0] for key, pair in zip(keys, pairs, strict=True)}
-        return ({"__integers__": skeleton} if integers else skeleton), _union(pair[1] for pair in pairs)
+        return ({_INTEGERS: skeleton} if integers else skeleton), _union(pair[1] for pair in pairs)
     if isinstance(state, list | tuple):
         pairs = [flatten(value, f"{path}/{number}") for number, value in enumerate(state)]
         return [pair[0] for pair in pairs], _union(pair[1] for pair in pairs)
@@ -41,8 +43,8 @@ def unflatten(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(skeleton, dict):
         if _REFERENCE in skeleton:
             return tensors[skeleton[_REFERENCE]]
-        if "__integers__" in skeleton:
-            return {int(key): unflatten(value, tensors) for key, value in skeleton["__integers__"].items()}
+        if _INTEGERS in skeleton:
+            return {int(key): unflatten(value, tensors) for key, value in skeleton[_INTEGERS].items()}
         return {key: unflatten(value, tensors) for key, value in skeleton.items()}
     if isinstance(skeleton, list):
         return [unflatten(value, tensors) for value in skeleton]
@@ -56,7 +58,7 @@ def alias_tied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     seen: dict[tuple[object, ...], str] = {}
     for name, tensor in tensors.items():
         storage = tensor.untyped_storage().data_ptr()
-        key = (storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+        key = (storage, tensor.device, tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
         if storage and tensor.numel() and key in seen:
             aliases[name] = seen[key]
         else:
@@ -65,5 +67,10 @@ def alias_tied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     return unique, aliases
 
 
-def _union(parts: Any) -> dict[str, Tensor]:
-    return {name: tensor for part in parts for name, tensor in part.items()}
+def _union(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    union: dict[str, Tensor] = {}
+    for part in parts:
+        if clash := union.keys() & part.keys():  # {"a/b": tensor, "a": {"b": tensor}}
+            raise TypeError(f"two tensors of the state have the path {min(clash)}; keys must not hold a slash")
+        union |= part
+    return union

@@ -1,10 +1,11 @@
 """Which tensors of a task are its own, and how saved ones come back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
 from ptft.engine.checkpoint import Checkpoint
+from ptft.engine.optimize import PhaseOptimizer
 from ptft.errors import CheckpointError
 from ptft.task.task import Task
 
@@ -12,6 +13,16 @@ from ptft.task.task import Task
 def own_tensors(task: Task) -> dict[str, Tensor]:
     """Return weights and buffers by name, without those of external networks: what a checkpoint saves."""
     return {name: tensor for name, tensor in task.state_dict().items() if name.partition(".")[0] not in task.external}
+
+
+def least_bytes(task: Task, optimizers: Iterable[PhaseOptimizer], *, averaged: bool) -> int:
+    """Return how large a checkpoint becomes at least: weights, their average, and the moments of known optimizers."""
+    total = (2 if averaged else 1) * sum(tensor.nbytes for tensor in own_tensors(task).values())
+    for optimizer in optimizers:
+        settings = optimizer.optimizer.defaults
+        moments = len(settings.get("betas", ())) or int(bool(settings.get("momentum")))
+        total += moments * sum(parameter.nbytes for parameter in optimizer.parameters)
+    return total
 
 
 def load_own(task: Task, tensors: Mapping[str, Tensor]) -> None:

@@ -4,23 +4,40 @@ Callers write `files.write(...)`, never `Path.write_bytes`, for whatever must su
 once its bytes and its directory entry are on the disk: data are fsynced, then renamed, then the parent is fsynced.
 """
 
-import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+import weakref
 from pathlib import Path
 
 from ptft.errors import CheckpointError
 
+_TRANSIENT = (errno.EIO, errno.ESTALE)
+LOCK_NAME = ".lock"
+_PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before each further attempt to write to a disk that fails in passing, as network disks do."""
+
 
 def write(path: Path, data: bytes) -> None:
-    """Write a new file and push it to the disk; not atomic by itself: see `replace_with`."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new file and push it to the disk; not atomic by itself: see `replace_with`.
+
+    EIO and ESTALE are tried again, each time from the first byte: after a failed fsync the kernel may have dropped what
+    was not yet on the disk.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            with path.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            return
+        except OSError as error:
+            if pause is None or error.errno not in _TRANSIENT:
+                raise
+            time.sleep(pause)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -55,6 +72,14 @@ def make_directory(path: Path) -> None:
     """Make a directory that must not exist yet, and its parents."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir()
+    sync_directory(path.parent)
+
+
+def ensure_directory(path: Path) -> None:
+    """Make a directory where there is none; its parent must exist, so that a run that was deleted stays deleted."""
+    if not path.is_dir():
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -65,31 +90,51 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def free_bytes(path: Path) -> int:
+    """Return the free space of the disk that holds a directory."""
+    return shutil.disk_usage(path).free
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextlib.contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Hold a directory for this process alone; the kernel lets go of it when the process dies, however it dies.
+class Lock:
+    """A directory held for this process alone; the kernel lets go of it when the process dies, however it dies.
 
     Raises:
         CheckpointError: Another process holds it.
     """
-    path = directory / ".lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+
+    def __init__(self, directory: Path) -> None:
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = os.fdopen(descriptor, "r+b", buffering=0)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
+            holder = self._file.read(100).decode(errors="replace").strip() or "another process"
+            self._file.close()
             raise CheckpointError(
                 f"{directory} is in use by {holder}; wait for it to end or take another name"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+        self._file.truncate()
+        self._file.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
+        _HELD.add(self)
+
+    def release(self) -> None:
+        """Let go of the directory."""
+        self._file.close()
+
+
+_HELD: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _release_inherited() -> None:
+    """Close what a forked process inherited: a worker that outlives its parent must not hold the parent's runs."""
+    for lock in _HELD:
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_release_inherited)
