@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +32,8 @@ class ImageStore:
     def __init__(self, arrays: ImageArrays, spec: DataSpec, target: torch.device) -> None:
         self.target = target
         self.device = target if arrays.images.nbytes <= RESIDENT_BYTES else torch.device("cpu")
-        self.images = torch.from_numpy(arrays.images).to(self.device)
+        images = np.require(arrays.images, requirements=["C", "W"])  # a copy only where torch could not share it
+        self.images = torch.from_numpy(images).to(self.device)
         self.labels = torch.from_numpy(arrays.labels).to(self.device, torch.int64)
         mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (spec.mean, spec.std))
         self._scale, self._shift = (1 / std).float().to(target), (-mean / std).float().to(target)

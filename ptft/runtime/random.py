@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-BLOCK = 4096
+BLOCK = 8192
 """Positions of the training stream worked out at once; a small batch is then a slice of a cached block."""
 _MASK = (1 << 64) - 1
 
@@ -108,8 +108,8 @@ def _feistel(places: Tensor, rows: int, columns: int, key: Tensor, rounds: int) 
         bits = (known * _STRIDE).add_(key + _signed(turn * _SECOND))
         bits.bitwise_xor_(bits >> 32).mul_(_signed(_FIRST))  # need not be one to one: only the top half is used
         shift = (bits >> 32).bitwise_and_((1 << 32) - 1).mul_(length).bitwise_right_shift_(32)  # in [0, length)
-        moved.add_(shift)
-        moved.sub_((moved >= length).mul(length))
+        moved.add_(shift).sub_(length)
+        moved.add_((moved >> 63).bitwise_and_(length))  # back by `length` where that went below 0
     return row.mul_(columns).add_(column)
 
 

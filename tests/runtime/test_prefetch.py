@@ -4,6 +4,7 @@ import gc
 import itertools
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,6 +76,14 @@ def test_no_thread_starts_before_the_first_batch_is_asked_for():
     batches = prefetch(make, 0, 2, CPU)
     assert not threads()
     batches.close()
+
+
+def test_many_iterators_leave_nothing_behind():
+    before = threading.active_count(), len(list(Path("/proc/self/fd").glob("*")))
+    for _ in range(100):
+        next(prefetch(make, 0, 2, CPU))
+    gc.collect()
+    assert (threading.active_count(), len(list(Path("/proc/self/fd").glob("*")))) == before
 
 
 def test_batches_reach_another_device():
