@@ -18,3 +18,26 @@ def no_network(monkeypatch):
         raise AssertionError(f"a test tried to connect to {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def ptft(tmp_path, monkeypatch):
+    """Run a ptft command in this process, in a folder of its own: ptft("finetune", "engine.max=2st", name="a").
+
+    Returns the objective; problems come as exceptions.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(verb, *arguments, **settings):
+        from ptft.cli import _Command
+        from ptft.config.hydra_app import launch
+
+        kept = []
+
+        def command(config, invocation):
+            kept.append(_Command(verb)(config, invocation))
+
+        launch(verb, [*arguments, *(f"{key}={value}" for key, value in settings.items())], command)
+        return kept[0] if kept else None
+
+    return run

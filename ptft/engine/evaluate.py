@@ -70,7 +70,8 @@ def evaluate(
         finally:
             for module, training in modes.items():
                 module.training = training
-    num_examples = len(records["index"]) if records else 0
+    # A task may keep several rows of one example.
+    num_examples = len(records["index"].unique()) if records else 0
     return Evaluation(
         metrics=metrics.compute(),
         intervals=metrics.intervals() if with_intervals else {},

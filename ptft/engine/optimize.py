@@ -1,9 +1,11 @@
 """One optimizer a phase with what surrounds its step: schedule, L1 penalty, clipping, scaling, non-finite values.
 
-A gradient norm that is not finite becomes `found_inf` for torch's fused optimizers, which then leave weights and
-moments untouched on the device, without a synchronisation; the engine reads the flags at the next log point.
+An update whose gradient norm is not finite is left out. On an accelerator the norm is not read for that, which would
+wait for the device: it becomes `found_inf` for torch's fused optimizers, which then leave weights and moments as they
+are, and the engine reads the flags at the next log point. The CPU has nothing to wait for; there reading it is cheaper.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,13 +47,14 @@ class PhaseOptimizer:
         self._clip: Callable[[list[Tensor], Tensor], None] = _no_clip if clip_norm is None else _Clip(clip_norm)
         self._penalise: Callable[[], None] = self._add_l1 if l1 else _nothing
         self._l1 = l1
-        scaled = scaler.is_enabled()
-        self._apply = self._scaled_step if scaled else self._plain_step
-        self._scales = scaled
+        self._scales = scaler.is_enabled()
         self._step = plain_step(optimizer)
-        self._fused = bool(optimizer.defaults.get("fused"))
-        self.flags: list[Tensor] = []
-        """For each step since the last `take_nonfinite`: 1 where the gradient was not finite. On the device."""
+        self._flags_on_device = bool(optimizer.defaults.get("fused")) and self.parameters[0].device.type != "cpu"
+        self._apply = self._step_on_device if self._flags_on_device else self._step_on_host
+        if self._scales:
+            self._apply = self._scaled_step
+        self.flags: list[Any] = []
+        """For each step since the last `take_nonfinite`: true where the gradient was not finite, maybe on the device."""
         self.last_norm: Tensor | None = None
         self.lr = self.base_lrs[0]
 
@@ -70,24 +73,28 @@ class PhaseOptimizer:
             self.scaler.unscale_(self.optimizer)
         self._penalise()
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        # What torch.nn.utils.get_total_norm does, without sorting the gradients by device and type.
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         self._clip(gradients, norm)
         self._apply(norm)
         self.last_norm = norm
 
     def take_nonfinite(self) -> list[bool]:
         """Return for each step since the last call whether its gradient was not finite. Synchronises."""
-        flags = torch.stack(self.flags).tolist() if self.flags else []
-        self.flags.clear()
+        flags = torch.stack(self.flags).tolist() if self.flags and self._flags_on_device else self.flags
+        self.flags = []
         return [bool(flag) for flag in flags]
 
-    def _plain_step(self, norm: Tensor) -> None:
+    def _step_on_device(self, norm: Tensor) -> None:
         flag = norm.isfinite().logical_not_().float()
         self.flags.append(flag)
-        if self._fused:
-            self.optimizer.found_inf = flag  # type: ignore[attr-defined]
-            self._step()
-        elif not flag.item():  # an optimizer without a fused form: synchronises
+        self.optimizer.found_inf = flag  # type: ignore[attr-defined]
+        self._step()
+
+    def _step_on_host(self, norm: Tensor) -> None:
+        finite = math.isfinite(norm.item())  # synchronises an accelerator whose optimizer has no fused form
+        self.flags.append(not finite)
+        if finite:
             self._step()
 
     def _scaled_step(self, norm: Tensor) -> None:

@@ -70,16 +70,14 @@ class Update:
             for position, micro_batch in enumerate(micro_batches):
                 # The phase is part of the seed, so that a GAN's two phases see different noise.
                 seed_device(seed_for(self.seed, step, position * len(self.task.phases) + number, self.world.rank))
-                output = accumulate(self.task, micro_batch, phase, counts, self.precision, self._scale)
+                output = accumulate(
+                    self.task, micro_batch, phase, counts, self.precision, self.scaler.scale, self.world.size
+                )
                 self.window.add_losses(output.sums, output.coefficients)
                 self.window.add_scalars(output.scalars)
             optimizer.step(step)
             self.window.add_counts(counts)
         self.task.after_update(step, max_steps)
-
-    def _scale(self, loss: Tensor) -> Tensor:
-        # Averaging gradients over ranks divides by their number.
-        return self.scaler.scale(loss * self.world.size)
 
 
 def count_items(task: Task, micro_batches: list[Batch], phase: str, world: World) -> dict[str, int | Tensor]:
@@ -98,6 +96,7 @@ def accumulate(
     counts: Mapping[str, int | Tensor],
     precision: Precision,
     scale: Callable[[Tensor], Tensor],
+    ranks: int = 1,
 ) -> StepOutput:
     """Add the gradient of one micro-batch to the parameters' gradients and return its sums.
 
@@ -107,22 +106,26 @@ def accumulate(
         phase: The phase whose loss it is.
         counts: What each loss term counts over the global batch.
         precision: Number type of the forward pass.
-        scale: What the total is multiplied by before it is propagated back: a gradient scale, the number of ranks.
+        scale: Applied to the total before it is propagated back: a gradient scaler's.
+        ranks: The number of processes.
     """
     with precision.autocast():
         output = task.loss(task(micro_batch), micro_batch, phase)
-        loss = total_loss(output, counts)
+        loss = total_loss(output, counts, ranks)
     scale(loss).backward()  # type: ignore[no-untyped-call]
     return output
 
 
-def total_loss(output: StepOutput, counts: Mapping[str, int | Tensor]) -> Tensor:
-    """Return the sum over terms of coefficient * sum / count; a term counted 0 adds 0."""
+def total_loss(output: StepOutput, counts: Mapping[str, int | Tensor], ranks: int = 1) -> Tensor:
+    """Return the sum over terms of coefficient * sum / count; a term counted 0 adds 0.
+
+    It is multiplied by the number of ranks, by which averaging their gradients divides.
+    """
     terms: list[Tensor] = []
     for name, value in output.sums.items():
         count = counts[name]
         divisor = count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1)
-        terms.append(value * (output.coefficients.get(name, 1.0) / divisor))
+        terms.append(value * (output.coefficients.get(name, 1.0) * ranks / divisor))
     return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 
 

@@ -1,0 +1,155 @@
+"""The commands from end to end, on the bundled digits: what they leave, what they say, what they refuse."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from ptft.errors import CheckpointError, ConfigError, GateError
+
+QUICK = ("engine.max=40st", "engine.precision=fp32", "engine.batch_size=32", "optimizer.lr=1e-2")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with one short fine-tuning run called `ft`, trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    command = [sys.executable, "-m", "ptft", "finetune", "name=ft", "engine.ema={decay: 0.9}", *QUICK]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def summary(folder, name):
+    return json.loads((folder / "outputs" / name / "summary.json").read_text())
+
+
+def test_a_run_says_by_itself_what_made_it(trained):
+    folder, output = trained
+    run = folder / "outputs" / "ft"
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "done" and record["exit_code"] == 0
+    assert record["command"] == "finetune" and "name=ft" in record["argv"]
+    assert record["versions"]["torch"] == torch.__version__
+    assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    for name in ("config.yaml", "log.txt", "metrics.jsonl", "summary.json", "predictions.csv", "model/labels.json"):
+        assert (run / name).is_file(), name
+    assert output.rstrip().splitlines()[-2:] == ["run   outputs/ft", "next  ptft evaluate run=ft"]
+
+
+def test_the_final_table_the_summary_and_the_predictions_agree(trained):
+    folder, output = trained
+    value = summary(folder, "ft")["metrics"]["test/accuracy"]
+    with (folder / "outputs/ft/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == value["n"] == 180
+    assert sum(row["label"] == row["prediction"] for row in rows) / 180 == pytest.approx(value["value"])
+    assert value["low"] <= value["value"] <= value["high"]
+    assert f"{value['value']:.4f}" in output
+
+
+def test_the_model_folder_loads_elsewhere_and_holds_the_best_average(trained):
+    folder, _ = trained
+    run = folder / "outputs/ft"
+    model = safetensors.torch.load_file(run / "model/model.safetensors")
+    step = json.loads((run / "checkpoints/best.json").read_text())["step"]
+    state = safetensors.torch.load_file(run / f"checkpoints/step_{step:08d}/state.safetensors")
+    for name, tensor in model.items():
+        assert torch.equal(tensor, state[f"ema/model.{name}"]), name
+    assert json.loads((run / "model/preprocessing.json").read_text())["classes"] == [str(digit) for digit in range(10)]
+
+
+def test_evaluate_gives_what_the_run_itself_measured(trained, ptft, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    ptft("evaluate", "run=ft", "name=test")
+    before, after = summary(folder, "ft")["metrics"], summary(folder, "test")["metrics"]
+    assert {name: entry for name, entry in before.items() if name.startswith("test/")} == after
+    ptft("evaluate", "run=ft", "split=val", "name=val", "engine.batch_size=7")
+    rows = [json.loads(line) for line in (folder / "outputs/ft/metrics.jsonl").read_text().splitlines()]
+    best = summary(folder, "ft")["best_step"]
+    logged = next(row for row in rows if row["step"] == best)
+    for name, entry in summary(folder, "val")["metrics"].items():
+        assert entry["value"] == pytest.approx(logged[name], abs=1e-6), name
+
+
+def test_a_finished_run_is_left_as_it_is_when_resumed(trained, ptft, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    files = [path for path in (folder / "outputs/ft").rglob("*") if path.is_file() and "metrics" in path.name]
+    before = {path: path.read_bytes() for path in [*files, folder / "outputs/ft/summary.json"]}
+    ptft("finetune", "resume=ft")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_initial_weights_come_from_a_run_and_are_told(trained, ptft, monkeypatch, capsys):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    ptft("finetune", "init_from=ft", "name=second", *QUICK, "engine.max=1st", "adapt=linear_probe")
+    output = capsys.readouterr().out
+    assert "head taken" in output and "trainable 650 of" in output
+    record = json.loads((folder / "outputs/second/run.json").read_text())
+    assert record["parents"][0]["name"] == "ft"
+    assert record["parents"][0]["checkpoint"] == summary(folder, "ft")["checkpoint"]
+    first = safetensors.torch.load_file(folder / "outputs/ft/model/model.safetensors")
+    second = safetensors.torch.load_file(folder / "outputs/second/model/model.safetensors")
+    changed = {name for name in first if not torch.equal(first[name], second[name])}
+    assert changed <= {"head.weight", "head.bias"}
+
+
+def test_a_pretrained_backbone_gets_a_new_head(ptft, capsys):
+    ptft("pretrain", "name=ssl", *QUICK, "engine.max=2st")
+    ptft("finetune", "init_from=ssl", "name=ft", *QUICK, "engine.max=2st")
+    output = capsys.readouterr().out
+    assert "head re-initialised" in output
+    assert "next  ptft finetune init_from=ssl" in output
+
+
+def test_weights_of_another_model_are_refused_before_training(ptft):
+    ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    with pytest.raises(CheckpointError, match="init_partial"):
+        ptft("finetune", "init_from=a", "name=b", "model=vision/vgg", "model.widths=[8]", "model.depths=[1]", *QUICK)
+    assert json.loads(Path("outputs/b/run.json").read_text())["status"] == "failed"
+
+
+def test_a_taken_name_is_refused_with_the_three_ways_out(ptft):
+    ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    with pytest.raises((ConfigError, CheckpointError), match=r"resume=a[\s\S]*overwrite=true"):
+        ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    ptft("finetune", "name=a", "overwrite=true", *QUICK, "engine.max=2st")
+    assert summary(Path(), "a")["steps"] == 2
+
+
+def test_a_gate_that_is_not_met_ends_with_its_own_exit_code(ptft):
+    with pytest.raises(GateError, match="test/accuracy") as error:
+        ptft("finetune", "name=a", *QUICK, "engine.max=1st", "gate={metric: test/accuracy, min: 0.999}")
+    assert error.value.exit_code == 3
+    assert summary(Path(), "a")["metrics"]
+    ptft("finetune", "name=b", *QUICK, "engine.max=1st", "gate={metric: test/accuracy, min: 0.01}")
+
+
+def test_a_sweep_runs_every_job_in_a_folder_of_its_own(ptft):
+    ptft("finetune", "-m", "name=night", "optimizer.lr=1e-3,1e-2", "engine.seed=0,1", *QUICK[1:3], "engine.max=2st")
+    assert sorted(path.parent.name for path in Path("outputs/night").glob("*/summary.json")) == ["0", "1", "2", "3"]
+
+
+def test_a_diverging_run_stops_and_names_the_step(ptft):
+    from ptft.errors import DivergedError
+
+    with pytest.raises(DivergedError, match=r"gradient of step \d+ is not finite"):
+        ptft("finetune", "name=a", "optimizer=sgd", "optimizer.lr=1e30", "model=vision/mlp", "engine.precision=fp32")
+    assert json.loads(Path("outputs/a/run.json").read_text())["status"] == "failed"
+    ptft(
+        *("finetune", "name=b", "optimizer=sgd", "optimizer.lr=1e30", "model=vision/mlp", "engine.precision=fp32"),
+        *("engine.on_nonfinite=skip", "engine.max=8st"),
+    )
+
+
+def test_few_labels_keep_each_class(ptft, capsys):
+    ptft("finetune", "name=a", "data.label_fraction=0.02", *QUICK, "engine.max=1st")
+    assert "1,437 train" not in capsys.readouterr().out

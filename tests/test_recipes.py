@@ -1,0 +1,82 @@
+"""Every YAML that ships builds and trains two steps."""
+
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHORT = ("engine.max=2st", "engine.batch_size=8", "engine.evaluation_batches=1", "engine.precision=fp32", "name=run")
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def options(group):
+    return sorted(str(path.relative_to(CONFIGS / group).with_suffix("")) for path in (CONFIGS / group).rglob("*.yaml"))
+
+
+def header(option):
+    return (CONFIGS / "experiment" / f"{option}.yaml").read_text()
+
+
+def needs_data(text):
+    """Skip, with the reason, where a data set is not on this machine."""
+    if "fashion_mnist" in text and not FASHION_MNIST.is_dir():
+        pytest.skip("Fashion-MNIST is not here: Debian's package dataset-fashion-mnist brings it")
+
+
+@pytest.mark.parametrize("option", options("model"))
+def test_every_model_trains(ptft, option):
+    if option == "vision/dcgan":
+        ptft("pretrain", "task=vision/gan", "augmentation=none", f"model={option}", *SHORT)
+    else:
+        ptft("finetune", f"model={option}", *SHORT)
+    assert Path("outputs/run/summary.json").exists()
+
+
+@pytest.mark.parametrize("option", options("data"))
+def test_every_data_set_trains(ptft, option):
+    needs_data(option)
+    ptft("finetune", f"data={option}", *SHORT)
+
+
+@pytest.mark.parametrize("option", options("task"))
+def test_every_task_trains_and_is_evaluated(ptft, option):
+    model = "vision/dcgan" if option == "vision/gan" else "vision/convnet"
+    ptft("pretrain", f"task={option}", f"model={model}", *SHORT)
+    ptft("evaluate", "run=run", "name=evaluated")
+    assert Path("outputs/evaluated/summary.json").exists()
+
+
+@pytest.mark.parametrize("group", ["optimizer", "schedule", "augmentation", "adapt"])
+def test_every_option_of_a_group_trains(ptft, group):
+    for number, option in enumerate(options(group)):
+        ptft("finetune", f"{group}={option}", *SHORT, f"name=run{number}")
+
+
+@pytest.mark.parametrize("option", options("logger"))
+def test_every_logger_writes(ptft, option):
+    ptft("finetune", f"logger=[{option}]", *SHORT)
+    assert any(Path("outputs/run", option).iterdir())
+
+
+@pytest.mark.parametrize("option", options("debug"))
+def test_every_debug_preset_runs(ptft, option):
+    ptft("finetune", f"debug={option}", "model=vision/mlp", "engine.precision=fp32", "engine.max=20st", "name=run")
+    assert Path("outputs/run/summary.json").exists()
+    assert Path("outputs/run/report/profile.json").exists() == (option == "profile")
+
+
+@pytest.mark.parametrize("option", options("experiment"))
+def test_every_recipe_trains_two_steps(ptft, option):
+    text = header(option)
+    needs_data(text)
+    verb = "pretrain" if "\ncommand: pretrain" in text else "finetune"
+    ptft(verb, f"experiment={option}", *SHORT)
+    assert Path("outputs/run/summary.json").exists()
+
+
+@pytest.mark.parametrize("option", options("experiment"))
+def test_every_recipe_says_what_it_costs_and_what_it_scores(option):
+    text = header(option)
+    comments = "\n".join(line for line in text.splitlines() if line.startswith("#")).lower()
+    for word in (f"experiment={option}", "cost", "score"):
+        assert word in comments, f"the header of {option} does not tell: {word}"
