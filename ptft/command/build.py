@@ -3,6 +3,7 @@
 Below this floor nothing sees a config: every class takes plain arguments.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,8 @@ class Builder:
 
     def data(self, spec: DataSpec | None = None) -> DataModule:
         """Build and set up the data set; `spec` is that of a run it must fit."""
+        if self.config.get("offline"):
+            os.environ["HF_HUB_OFFLINE"] = "1"  # the switch that every download looks at
         data: DataModule = self.make("data", self.make_all("augmentation"))
         data.setup(spec)
         self.console.say(data.describe())

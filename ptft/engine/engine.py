@@ -237,13 +237,13 @@ class Engine:
             bad += [step - len(flags) + 1 + number for number, flag in enumerate(flags) if flag]
         if not bad:
             return
-        where = f"step {min(bad)}" + (f" and {len(set(bad)) - 1} later ones" if len(set(bad)) > 1 else "")
+        where = f"step {min(bad)}" + (f" (and {len(set(bad)) - 1} later ones)" if len(set(bad)) > 1 else "")
         if self.settings.on_nonfinite == "stop":
             raise DivergedError(
-                f"the gradient of {where} is not finite; the update was left out and the run stopped. "
+                f"the gradient is not finite at {where}; the update was left out and the run stopped. "
                 "Try a smaller optimizer.lr, engine.clip_norm=1, engine.precision=fp32, or engine.on_nonfinite=skip"
             )
-        self.console.warn(f"the gradient of {where} is not finite; the update was left out")
+        self.console.warn(f"the gradient is not finite at {where}; the update was left out")
 
     # --- State ---
 

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from ptft.errors import CheckpointError, ConfigError, GateError
+from ptft.errors import CheckpointError, ConfigError, DataError, GateError
 
 QUICK = ("engine.max=40st", "engine.precision=fp32", "engine.batch_size=32", "optimizer.lr=1e-2")
 
@@ -141,13 +141,26 @@ def test_a_sweep_runs_every_job_in_a_folder_of_its_own(ptft):
 def test_a_diverging_run_stops_and_names_the_step(ptft):
     from ptft.errors import DivergedError
 
-    with pytest.raises(DivergedError, match=r"gradient of step \d+ is not finite"):
+    with pytest.raises(DivergedError, match=r"not finite at step \d+"):
         ptft("finetune", "name=a", "optimizer=sgd", "optimizer.lr=1e30", "model=vision/mlp", "engine.precision=fp32")
     assert json.loads(Path("outputs/a/run.json").read_text())["status"] == "failed"
     ptft(
         *("finetune", "name=b", "optimizer=sgd", "optimizer.lr=1e30", "model=vision/mlp", "engine.precision=fp32"),
         *("engine.on_nonfinite=skip", "engine.max=8st"),
     )
+
+
+def test_offline_forbids_a_download(ptft, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(DataError, match="forbids"):
+        ptft(
+            "finetune",
+            "name=a",
+            "data=vision/fashion_mnist",
+            f"data.path={tmp_path}",
+            "data.download=true",
+            "offline=true",
+        )
 
 
 def test_few_labels_keep_each_class(ptft, capsys):
