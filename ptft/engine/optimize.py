@@ -54,7 +54,7 @@ class PhaseOptimizer:
         if self._scales:
             self._apply = self._scaled_step
         self.flags: list[Any] = []
-        """For each step since the last `take_nonfinite`: true where the gradient was not finite, maybe on the device."""
+        """For each step since the last `take_nonfinite`: true where the gradient was not finite."""
         self.last_norm: Tensor | None = None
         self.lr = self.base_lrs[0]
 
