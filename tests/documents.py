@@ -1,0 +1,37 @@
+"""What the documents of the project hold: code blocks, files shown in full, and commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_FILE = re.compile(r"^`([\w./-]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^ *(?:\$ )?(ptft .*?)(?: +#.*)?$", re.MULTILINE)
+
+
+def files_shown(document):
+    """Return the files that a document shows in full, by name: a line with the name, then a code block."""
+    return dict(_FILE.findall((ROOT / document).read_text()))
+
+
+def commands_shown(document):
+    """Return the words of each `ptft ...` line that stands in a code block of a document, in order."""
+    text = (ROOT / document).read_text()
+    fenced = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    plain = _FILE.sub("", text)
+    indented = re.findall(
+        r"(?:^ {4}.*\n)+", re.sub(r"^```\w*\n.*?^```$", "", plain, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    places = sorted((text.index(block), block) for block in [*fenced, *indented])
+    return [shlex.split(line) for _, block in places for line in _COMMAND.findall(block)]
+
+
+def write_files(files, folder, rename):
+    """Write files below a folder, under names changed by `rename`, packages complete with their `__init__.py`."""
+    for name, text in files.items():
+        path = folder / rename(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(rename(text))
+        for package in path.parents:
+            if path.suffix == ".py" and package != folder and package.is_relative_to(folder):
+                (package / "__init__.py").touch()
