@@ -29,6 +29,7 @@ from ptft.errors import Interrupted
 from ptft.model.vision.mlp import MLP
 from ptft.optimizer.adamw import adamw
 from ptft.optimizer.groups import embedding_names, parameter_groups
+from ptft.optimizer.lean import skip_compiler
 from ptft.runtime.duration import Clock, Duration
 from ptft.runtime.precision import Precision
 from ptft.schedule.cosine import Cosine
@@ -97,6 +98,7 @@ def make(directory: Path, *, data=None, task=None, console=None, optimizers=None
     """Return an engine for the reference run in a run directory, new or old."""
     settings = replace(SETTINGS, **changes)
     torch.set_num_threads(1)
+    skip_compiler()
     data = data or digits()
     task = task or digits_task(data.spec)
     if (directory / "run.json").exists():
