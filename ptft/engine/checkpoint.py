@@ -216,14 +216,14 @@ class CheckpointStore:
             raise CheckpointError(f"{path}/manifest.json is missing or damaged ({error})") from error
         if run_id != self.run_id or number != step:
             raise CheckpointError(
-                f"{path} belongs to run {run_id}, step {number}; expected run {self.run_id}, step {step}"
+                f"{path}/manifest.json belongs to run {run_id}, step {number}; expected run {self.run_id}, step {step}"
             )
         present = {file.name for file in path.iterdir()} - {"manifest.json"}
         if present != set(sizes):
-            raise CheckpointError(f"{path} should hold {sorted(sizes)}, found {sorted(present)}")
+            raise CheckpointError(f"{path} holds {sorted(present)}, but its manifest.json lists {sorted(sizes)}")
         for name, (size, digest) in sizes.items():
             if (path / name).stat().st_size != size or files.digest(path / name) != digest:
-                raise CheckpointError(f"{path / name} is damaged: its digest is not the one in the manifest")
+                raise CheckpointError(f"{path / name} is damaged: its digest is not the one in manifest.json")
         return hashlib.sha256(data).hexdigest()
 
     def _discard(self, step: int) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column, Table
 
 _PIPE_SECONDS = 10.0
 """Least time between two plain progress lines in a pipe."""
@@ -71,10 +71,9 @@ class ProgressLine:
         self._live: Progress | None = None
         if console.rich.is_terminal:
             self._live = Progress(
-                BarColumn(bar_width=16),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(compact=True),
-                TextColumn("{task.description}"),
+                BarColumn(bar_width=12),
+                # One column, so that a narrow terminal cuts off the end and not the middle.
+                TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
                 console=console.rich,
                 transient=True,
             )
@@ -97,11 +96,10 @@ class ProgressLine:
         self._looked = now
         if self._live is not None:
             self._measure(step, now, 1.0)
-            self._live.update(self._bar, completed=step, description=self._description())
+            self._live.update(self._bar, completed=step, description=self._description(step))
         elif now - self._mark_time >= _PIPE_SECONDS:
             self._measure(step, now, 0.0)
-            left = (self._total - step) * self._batch_size / self._rate if self._rate else 0.0
-            self._console.say(f"step {step} of {self._total}  {self._description()}  {left:.0f}s left")
+            self._console.say(f"step {self._description(step)}")
 
     def show(self, values: Mapping[str, float]) -> None:
         """Show these values from now on, under their short names."""
@@ -114,8 +112,15 @@ class ProgressLine:
             self._rate = (step - self._mark_step) * self._batch_size / (now - self._mark_time)
             self._mark_step, self._mark_time = step, now
 
-    def _description(self) -> str:
-        return "  ".join([f"{self._rate:,.0f} examples/s", *self._shown.values()])
+    def _description(self, step: int) -> str:
+        """Return steps done, time left, rate and the values to show."""
+        parts = [f"{step}/{self._total}"]
+        if self._rate:
+            seconds = round((self._total - step) * self._batch_size / self._rate)
+            hours, minutes = seconds // 3600, seconds // 60 % 60
+            left = f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+            parts += [f"{left} left", f"{self._rate:,.0f} examples/s"]
+        return "  ".join([*parts, *self._shown.values()])
 
 
 def format_value(value: Any) -> str:

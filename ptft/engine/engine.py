@@ -223,11 +223,13 @@ class Engine:
             return evaluate(self.task, self.evaluation_loaders, split, self.precision, **arguments)
 
     def _announce(self, step: int, row: Mapping[str, float], is_best: bool) -> None:
-        headline = str(self.tracker.objective)
-        shown = [name for name in ("train/loss", headline, f"{self.tracker.objective.split}/loss") if name in row]
-        values = "  ".join(f"{name} {row[name]:.4f}" for name in dict.fromkeys(shown))
-        epoch = f"epoch {self._epoch(step):.2f}  " if self.clock.num_examples else ""
-        self.console.say(f"step {step} of {self.stop_step}  {epoch}{values}{'  best' if is_best else ''}")
+        objective = self.tracker.objective
+        loss = f"{objective.split}/loss"
+        shown = dict.fromkeys((str(objective), loss if loss in row else "train/loss"))
+        values = [f"{name} {row[name]:.4f}" for name in shown if name in row]
+        epoch = [f"epoch {self._epoch(step):.1f}"] if self.clock.num_examples else []
+        parts = [f"step {step}/{self.stop_step}", *epoch, *values, *(["best"] if is_best else [])]
+        self.console.say("  ".join(parts))
 
     def _check_finite(self, step: int) -> None:
         """Read the flags of the steps since the last look."""

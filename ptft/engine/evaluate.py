@@ -71,7 +71,7 @@ def evaluate(
             for module, training in modes.items():
                 module.training = training
     # A task may keep several rows of one example.
-    num_examples = len(records["index"].unique()) if records else 0
+    num_examples = len(torch.unique(records["index"])) if records else 0
     return Evaluation(
         metrics=metrics.compute(),
         intervals=metrics.intervals() if with_intervals else {},

@@ -46,8 +46,8 @@ class Plan:
 
     def describe(self) -> str:
         """Return the plan in one line."""
-        micro = f", micro-batch {self.micro_batch_size}" if self.micro_batch_size else ""
-        return f"{self.device}, {self.precision}, {self.memory_format}{micro}, {self.threads} threads"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.device}, {self.precision}, {self.memory_format}, micro-batch {self.micro_batch_size}, {threads}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""

@@ -185,13 +185,13 @@ def _make(path: Path, overwrite: bool) -> files.Lock:
     try:
         files.make_directory(path)
     except FileExistsError:
-        half_made = path.is_dir() and (path / files.LOCK_NAME).exists() and _is_bare(path)  # killed within `create`
-        if not overwrite and not half_made:
+        bare = path.is_dir() and _is_bare(path)  # empty, or killed within `create`
+        if not overwrite and not bare:
             raise NameTakenError(
                 f"the run {path} exists. Go on with it: resume={path.name}; start beside it: another name=; "
                 "replace it: overwrite=true"
             ) from None
-        if not path.is_dir() or not ((path / "run.json").is_file() or _is_bare(path)):
+        if not bare and not (path / "run.json").is_file():
             raise CheckpointError(
                 f"{path} is no run directory, so overwrite=true leaves it alone; take another name="
             ) from None
