@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ptft.command import report
-from ptft.command.build import Builder
+from ptft.command.build import Builder, network_of
 from ptft.config.invocation import Invocation
 from ptft.data.data_module import DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
@@ -34,6 +34,7 @@ from ptft.errors import (
     Interrupted,
     PtftError,
 )
+from ptft.model.parts import HasParts
 from ptft.runtime import files
 from ptft.runtime.device import versions
 
@@ -62,7 +63,7 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         engine.fit()
         engine.recorder.close()
         summary = hand_over(builder, engine, run)
-        _farewell(console, run, invocation, config, summary["metrics"], str(engine.tracker.objective))
+        _farewell(console, run, invocation, config, summary["metrics"], engine)
         report.check_gate(config.get("gate"), summary["metrics"])
         return _objective(config, summary)
 
@@ -260,13 +261,15 @@ def _farewell(
     invocation: Invocation,
     config: Config,
     summary: Mapping[str, Mapping[str, Any]],
-    objective: str,
+    engine: Engine,
 ) -> None:
     """End the output with the metrics, the run directory and the next command to type."""
-    split = "test" if any(name.startswith("test/") for name in summary) else objective.partition("/")[0]
+    split = "test" if any(name.startswith("test/") for name in summary) else engine.tracker.objective.split
     shown = {name: entry for name, entry in summary.items() if name.startswith(f"{split}/")}
     report.show_metrics(console, f"Best checkpoint on {split}", shown)
     name = report.reference_of(run, invocation, config)
-    following = f"ptft finetune init_from={name}" if invocation.verb == "pretrain" else f"ptft evaluate run={name}"
+    # Only a network that tells its parts can be given another head.
+    reusable = invocation.verb == "pretrain" and isinstance(network_of(engine.task), HasParts)
+    following = f"ptft finetune init_from={name}" if reusable else f"ptft evaluate run={name}"
     console.say(f"run   {run.path}")
     console.say(f"next  {following}")
