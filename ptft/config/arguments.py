@@ -100,7 +100,8 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
 
 def _fill_in(override: str) -> str:
     """Write `++` before an override of what the config leaves open, so that nobody has to know that it is empty."""
-    return f"++{override}" if override.startswith(OPEN) else override
+    key = override.partition("=")[0]
+    return f"++{override}" if f"{key}.".startswith(OPEN) else override
 
 
 def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]:

@@ -27,9 +27,6 @@ from ptft.config.tree import GROUPS, Tree
 from ptft.errors import ConfigError
 from ptft.runtime.find import find_run, find_weights, is_path
 
-QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
-"""Keeps Hydra from writing anything: ptft makes the run directory itself, once all is valid."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
@@ -75,7 +72,6 @@ class Door:
             ConfigError: It must not run; the message tells every problem.
         """
         overrides, problems = parse_overrides(texts)
-        overrides = [override for override in overrides if not _is_hydra(override)]
         root, saved, run = self.root, None, None
         reference, key = self._saved_reference(overrides)
         if reference is not None:
@@ -90,9 +86,9 @@ class Door:
             if reference is None and not any(override.key_or_group == "run" for override in overrides):
                 problems.append(Problem("run", "needs a value: run=NAME, run=@latest or run=./path", COMMAND_LINE))
             self._refuse(problems)
-        composed = self._compose(root, overrides, problems)
+        composed, good = self._compose(root, overrides, problems)
         if self.tree.user is not None:
-            self._refuse_hydra(composed)
+            self._refuse_hydra(composed, good)
         choices = _choices(composed, saved)
         config = self._check_values(composed, overrides, choices, problems, rename)
         checked = self._look_around(config, choices, saved, run, key, problems)
@@ -109,7 +105,7 @@ class Door:
         overrides, problems = parse_overrides(texts)
         if self.verb == "evaluate" or plain_value(overrides, "resume"):
             return self.check(texts).root
-        self._compose(self.root, [o for o in overrides if not _is_hydra(o)], problems)
+        self._compose(self.root, overrides, problems)
         self._refuse(problems)
         return self.root
 
@@ -143,6 +139,9 @@ class Door:
         if key == "auto_resume":
             return self.root  # the whole command is typed again; what differs is found afterwards
         for override in overrides:
+            if override.key_or_group == "init_from" and override.value() is not None:
+                text = "cannot stand beside resume=: a resumed run has its weights already; drop one of the two"
+                problems.append(Problem(str(override.input_line), text, COMMAND_LINE))
             if override.key_or_group in GROUPS and override.key_or_group not in CHOSEN_AGAIN:
                 text = "cannot stand beside resume=: a resumed run keeps its own config; drop one of the two"
                 problems.append(Problem(str(override.input_line), text, COMMAND_LINE))
@@ -153,27 +152,28 @@ class Door:
 
     # Composing
 
-    def _compose(self, root: str, overrides: list[Override], problems: list[Problem]) -> DictConfig:
-        """Compose; where Hydra refuses, collect why and compose what is left."""
+    def _compose(self, root: str, overrides: list[Override], problems: list[Problem]) -> tuple[DictConfig, list[str]]:
+        """Compose; where Hydra refuses, collect why and compose what is left. Returns the overrides taken too."""
         lines = [str(override.input_line) for override in overrides]
         try:
-            return compose(root, [*QUIET, *lines], return_hydra_config=True)
+            return compose(root, lines, return_hydra_config=True), lines
         except Refusals:
             pass
         if root == RESUMED:
             overrides = [o for o in overrides if o.key_or_group not in GROUPS or o.key_or_group in CHOSEN_AGAIN]
         try:
-            good, found = explain(root, overrides, QUIET, self.tree)
+            good, found = explain(root, overrides, self.tree)
             problems += found
-            return compose(root, [*QUIET, *good], return_hydra_config=True)
+            return compose(root, good, return_hydra_config=True), good
         except Refusals as error:
             text = str(error) if isinstance(error, ConfigError) else describe(error)
             problems.append(Problem(root, text, origin.file_named(self.tree, root)))
             raise as_error(self.verb, problems) from None
 
-    def _refuse_hydra(self, composed: DictConfig) -> None:
+    def _refuse_hydra(self, composed: DictConfig, overrides: Sequence[str]) -> None:
         """Refuse config files that change Hydra itself: its callbacks and loggers build objects."""
-        plain: Any = OmegaConf.to_container(compose(None, list(QUIET), return_hydra_config=True).hydra)
+        given = [text for text in overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
+        plain: Any = OmegaConf.to_container(compose(None, given, return_hydra_config=True).hydra)
         ours: Any = OmegaConf.to_container(composed.hydra)
         for key in ours:
             if key not in ("runtime", "overrides", "job") and (key not in plain or ours[key] != plain[key]):
@@ -198,6 +198,8 @@ class Door:
         config, complaints = resolve(own)
         if "experiment" in choices:
             config["experiment"] = choices["experiment"]
+        if config.get("auto_resume") is True and config.get("name") is None:
+            complaints.append(("auto_resume", "needs name=: the run of that name is gone on with if there is one"))
         if rename is not None:
             rename(config, choices)
         broken = {key for key, _ in complaints}
@@ -243,10 +245,6 @@ class Door:
     def _refuse(self, problems: Sequence[Problem]) -> None:
         if problems:
             raise as_error(self.verb, problems)
-
-
-def _is_hydra(override: Override) -> bool:
-    return override.key_or_group.startswith(("hydra.", "hydra/"))
 
 
 def _choices(composed: DictConfig, saved: dict[str, Any] | None) -> dict[str, str]:

@@ -23,15 +23,12 @@ Refusals = (HydraException, OmegaConfBaseException, ConfigError, RecursionError,
 _MOST_CHOICES = 16
 
 
-def explain(
-    root: str, overrides: Sequence[Override], fixed: Sequence[str], tree: Tree
-) -> tuple[list[str], list[Problem]]:
+def explain(root: str, overrides: Sequence[Override], tree: Tree) -> tuple[list[str], list[Problem]]:
     """Find out which overrides do not fit a root config, after composing with all of them failed.
 
     Args:
         root: Name of the root config.
         overrides: The overrides of the user.
-        fixed: Overrides that are always given.
         tree: Where the options of groups lie.
 
     Returns:
@@ -42,14 +39,14 @@ def explain(
     """
     good: list[str] = []
     problems: list[Problem] = []
-    base = _try(root, fixed)
+    base = _try(root, [])
     if isinstance(base, str):
         raise ConfigError(f"the config `{root}` does not compose: {base}")
     groups = [override for override in overrides if _is_group(override, tree)]
     for override in groups:
         line = str(override.input_line)
         problem = _unknown_option(override, tree)
-        found = _try(root, [*fixed, *good, line]) if problem is None else problem
+        found = _try(root, [*good, line]) if problem is None else problem
         if isinstance(found, str):
             problems.append(Problem(line, _plainer(found, override), COMMAND_LINE))
         else:
@@ -60,7 +57,7 @@ def explain(
             continue
         line = str(override.input_line)
         problem = _unknown_key(override, base)
-        found = _try(root, [*fixed, *good, line]) if problem is None else problem
+        found = _try(root, [*good, line]) if problem is None else problem
         if isinstance(found, str):
             problems.append(Problem(line, _plainer(found, override), COMMAND_LINE))
         else:
@@ -87,6 +84,7 @@ def describe(error: BaseException) -> str:
         "Set the environment",
         "Available options",
         "Config search",
+        "provider=",
     )
     kept = [line for line in lines if line and not line.startswith(noise)]
     return "\n".join(dict.fromkeys(kept)) or type(error).__name__
@@ -98,6 +96,8 @@ def _plainer(text: str, override: Override) -> str:
     if "Multiple values for" in text or ("Could not append" in text and "already" in text):
         return f"`{key}` is there already; drop the `+`"
     if match := re.search(r"In '([^']+)': Could not (?:find|load) '([^']+)'", text):
+        if match[1] == "hydra/config":
+            return f"there is no `{match[2]}`: no such plug-in of Hydra is installed"
         return f"the config {match[1]} names `{match[2]}`, which does not exist"
     if "Could not override" in text and "No match in the defaults list" in text:
         return f"`{key}` is a group that this command does not take here; +{key}=... adds it"
@@ -110,14 +110,14 @@ def _is_group(override: Override, tree: Tree) -> bool:
     value = None if override.is_sweep_override() else override.value()
     if isinstance(value, dict) or "." in key:
         return False
-    return key in GROUPS or ("/" in key and bool(tree.options(key)))
+    return key in GROUPS or key.startswith("hydra/") or ("/" in key and bool(tree.options(key)))
 
 
 def _unknown_option(override: Override, tree: Tree) -> str | None:
     """Return that an option does not exist, with the nearest ones and all there are."""
     group, value = override.key_or_group, override.value()
     names = tree.options(group)
-    for name in value if isinstance(value, list) else [value]:
+    for name in value if isinstance(value, list) else [value] if not group.startswith("hydra/") else []:
         if name is None or str(name) in names:
             continue
         text = f"{group} has no option `{name}`"

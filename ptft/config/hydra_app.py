@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ptft.config.arguments import Arguments, parse_arguments, variants
-from ptft.config.door import QUIET, Checked, Door
+from ptft.config.door import Checked, Door
 from ptft.config.interpolation import forbid_environment
 from ptft.config.invocation import Invocation
 from ptft.config.place import Place
@@ -30,6 +30,8 @@ from ptft.errors import FAILED, Interrupted, PtftError
 Command = Callable[[dict[str, Any], Invocation], Any]
 """What a verb does with a checked config; returns the objective, for sweepers."""
 _VERSION_BASE = "1.3"
+QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
+"""Keeps Hydra from writing anything: ptft makes the run directory itself, once all is valid."""
 
 
 def launch(verb: str, argv: Sequence[str], command: Command, tell: Callable[[str], None] = print) -> None:

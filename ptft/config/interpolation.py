@@ -15,7 +15,8 @@ from ptft.config.kinds import Complaint
 from ptft.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$\{\s*([^${}:\s][^${}:]*?)\s*\}")
-_MAX_SIZE = 100_000  # characters and values that one key may become
+_MAX_SIZE = 100_000  # characters that all references together may become
+_REFERENCE_SIZE = 100  # what resolving one reference counts for: as long as copying so many characters, or longer
 
 
 def forbid_environment() -> None:
@@ -94,15 +95,18 @@ class _Sizes:
         self.tree = tree
         self.known: dict[tuple[str, ...], int] = {}
         self.path: list[tuple[str, ...]] = []
+        self.spent = 0
 
     def check(self, key: str) -> str | None:
         """Return what is wrong with a key, or None."""
         try:
-            self._size(_words(key))
+            self.spent += self._size(_words(key))
+            if self.spent > _MAX_SIZE:
+                raise _TooBigError
         except _CircleError as circle:
             return f"refers to itself in a circle: {circle}"
         except _TooBigError:
-            return f"becomes more than {_MAX_SIZE:,} characters once its references are written out"
+            return f"the references up to here become more than {_MAX_SIZE:,} characters once they are written out"
         return None
 
     def _size(self, words: list[str]) -> int:
@@ -126,7 +130,8 @@ class _Sizes:
             return 1 + sum(self._size([*words, str(number)]) for number in range(len(value)))
         if not isinstance(value, str):
             return 1
-        return len(value) + sum(self._size(_target(match[1], words)) for match in _REFERENCE.finditer(value))
+        targets = [_target(match[1], words) for match in _REFERENCE.finditer(value)]
+        return len(value) + sum(_REFERENCE_SIZE + self._size(target) for target in targets)
 
 
 def _target(reference: str, words: list[str]) -> list[str]:

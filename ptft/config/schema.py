@@ -1,17 +1,21 @@
 """The check of a whole config at the door: every key, every component, and what settings mean together."""
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from ptft.config.keys import EvaluationKeys, TrainingKeys
 from ptft.config.kinds import Complaint, Record
 from ptft.config.problems import nearest, shown
 from ptft.config.resolve import MAPPINGS, SUPPLIED, check_component, find_component
 from ptft.config.signature import settings_record
 from ptft.config.source import read_source
 from ptft.errors import ConfigError
+from ptft.optimizer.settings import OptimizerSettings
 from ptft.runtime.duration import Duration
+from ptft.schedule.settings import ScheduleSettings
 
 _REQUIRED = {
     "pretrain": ("data", "model", "task", "optimizer", "schedule", "adapt"),
@@ -62,17 +66,17 @@ def complete(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) 
     whole = {key: value for key, value in config.items() if key not in ("debug", "command")}
     for group in MAPPINGS:
         whole[group] = {name: node for name, node in (whole.get(group) or {}).items() if node is not None}
-    for group, defaults in (("optimizer", {"phases": {}, "l1": 0.0, "decay_all": False}), ("schedule", _WARMUP)):
+    for group, common in (("optimizer", OptimizerSettings()), ("schedule", ScheduleSettings())):
         if group in whole:
             own = {f.name for f in find_component(group, whole[group]["_target_"], trusted).record.fields}
-            whole[group] = {**{k: v for k, v in defaults.items() if k not in own}, **whole[group]}
+            beside = {name: value for name, value in dataclasses.asdict(common).items() if name not in own}
+            whole[group] = {**beside, **whole[group]}
     for key in ("name", "run", "resume", "init_from", "checkpoint"):
         if isinstance(whole.get(key), int):
             whole[key] = str(whole[key])
-    return {"command": verb, **whole}
-
-
-_WARMUP = {"warmup": "0st"}
+    keys = EvaluationKeys if verb == "evaluate" else TrainingKeys
+    defaults = {f.name: f.default for f in dataclasses.fields(keys) if f.default is not dataclasses.MISSING}
+    return {**defaults, **whole, "command": verb}
 
 
 def check_name(name: str) -> str | None:
@@ -167,10 +171,6 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     if config.get("command") not in (None, verb):
         experiment = f" experiment={config['experiment']}" if config.get("experiment") else ""
         yield "command", f"this config is for `ptft {config['command']}`; type: ptft {config['command']}{experiment}"
-    if config.get("resume") is not None and config.get("init_from") is not None:
-        yield "init_from", "cannot stand beside resume=: a resumed run has its weights already; drop init_from="
-    if config.get("auto_resume") is True and config.get("name") is None and config.get("resume") is None:
-        yield "auto_resume", "needs name=: the run of that name is gone on with if there is one"
 
 
 def _check_duration(key: str, value: Any, *, share: bool) -> Iterator[Complaint]:

@@ -158,10 +158,12 @@ def _named(source: Source, name: str, depth: int) -> Kind:
         return _from_types(getattr(types, last, None))
     if name in source.assignments:  # an alias: Norm = Literal["batch", "none"]
         return read_kind(source, source.assignments[name], depth + 1)
-    found = follow(source, name)
-    if found is not None:
-        return _settings(*found)
-    return Scalar(str) if (origin, attribute) == ("pathlib", "Path") else Anything()
+    if (origin, attribute) == ("pathlib", "Path"):
+        return Scalar(str)
+    # Classes of other packages are no settings, and reading torch's files would take longer than the check.
+    near = not origin or origin.partition(".")[0] in ("ptft", source.module.partition(".")[0])
+    found = follow(source, name) if near else None
+    return _settings(*found) if found is not None else Anything()
 
 
 def _settings(source: Source, definition: Definition) -> Kind:
