@@ -272,4 +272,4 @@ def _farewell(
     reusable = invocation.verb == "pretrain" and isinstance(network_of(engine.task), HasParts)
     following = f"ptft finetune init_from={name}" if reusable else f"ptft evaluate run={name}"
     console.say(f"run   {run.path}")
-    console.say(f"next  {following}")
+    console.say("  ".join(["next", " ".join([following, *(f"--plugin {name}" for name in invocation.trusted)])]))

@@ -22,7 +22,7 @@ class Objective:
         """Read `val/accuracy:max`; None is the task's headline on the validation split.
 
         Raises:
-            ConfigError: The text is no objective, or names a metric without a direction that the task does not know.
+            ConfigError: The text is no objective, chooses on the test split, or names a metric without a direction.
         """
         if text is None:
             return cls(split, headline)
@@ -30,6 +30,8 @@ class Objective:
         split, slash, metric = name.partition("/")
         if not slash or not metric or mode not in ("", "max", "min"):
             raise ConfigError(f"objective={text}: expected the form val/accuracy:max")
+        if split == "test":
+            raise ConfigError(f"objective={text}: the test split is read once, at the end; choose by val/{metric}")
         if metric == headline.name and mode in ("", headline.mode):
             return cls(split, headline)
         if not mode:
