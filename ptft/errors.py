@@ -1,7 +1,7 @@
 """Everything ptft says to a person when it cannot go on: one class a cause, one exit code each.
 
-A `PtftError` is shown as its message alone, without a traceback; any other exception is a bug of ours and keeps its traceback.
-Messages say what was expected, what was found and what to do next.
+A `PtftError` is shown as its message alone, without a traceback; any other exception is a bug of ours and keeps its
+traceback. Messages say what was expected, what was found and what to do next.
 """
 
 DONE, FAILED, USAGE, GATE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -38,7 +38,7 @@ class GateError(PtftError):
     exit_code = GATE
 
 
-class Interrupted(PtftError):
+class Interrupted(PtftError):  # noqa: N818 - it is no error
     """A signal asked the run to stop; a checkpoint was written first."""
 
     def __init__(self, message: str, exit_code: int) -> None:

@@ -1,7 +1,7 @@
-"""The types a config value can have, with their ranges, so that one annotation serves the reader, mypy and the check at the door.
+"""The types a config value can have, with their ranges: one annotation for the reader, mypy and the check at the door.
 
-A component writes `lr: PositiveFloat` after the `*` of its signature; `config/resolve.py` reads that name from the source
-and refuses `optimizer.lr=-1` before torch is imported.
+A component writes `lr: PositiveFloat` after the `*` of its signature; the check reads that name from the source and
+refuses `optimizer.lr=-1` before torch is imported.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The contract of a data set: what it knows (DataSpec), what a loader is asked for (BatchPlan), what it yields (Batch)."""
+"""The contract of a data set: what it knows (DataSpec), what a loader is asked for (BatchPlan), what it yields."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -106,7 +106,7 @@ class DataModule(ABC):
 
     @abstractmethod
     def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, Iterable[Batch]]:
-        """Return a loader for each split (`train`, `val`, `test`): each example once, in order, without augmentation."""
+        """Return a loader for each split (`train`, `val`, `test`): each example once, in order, not augmented."""
 
     def describe(self) -> str:
         """Return one line on the data for the console: sizes of the splits, shape, classes."""
