@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from ptft.config.tree import GROUPS, Tree
+
 CASES = [
     # misspelt names
     (["optmizer.lr=1"], ["there is no key `optmizer`", "did you mean `optimizer.lr`?", "(command line)"]),
@@ -155,6 +157,19 @@ def test_the_config_is_complete_plain_and_named(ptft):
     invocation = recorder.invocation
     assert invocation.argv[:3] == ("ptft", "finetune", "name=7") and invocation.job is None
     assert invocation.choices["model"] == "vision/convnet" and invocation.hydra["run"]["dir"] == "."
+
+
+SHIPPED = [(group, option) for group in GROUPS for option in Tree().options(group)]
+
+
+@pytest.mark.parametrize(("group", "option"), SHIPPED, ids=lambda value: value)
+def test_every_shipped_option_passes_the_door(ptft, group, option):
+    text = Tree().options(group)[option].read_text()
+    verb = "pretrain" if "command: pretrain" in text else "finetune"
+    recorder = ptft(verb, f"{group}={option}")
+    assert recorder.invocation.choices[group] == option
+    first = text.splitlines()[1 if text.startswith("# @package") else 0]
+    assert first.startswith("# ") and len(first) > 10, "the first line tells `ptft list` what it is"
 
 
 def test_a_run_without_a_name_gets_one(ptft):
