@@ -294,10 +294,13 @@ class Engine:
             raise CheckpointError(f"checkpoint of step {checkpoint.step} does not fit this run: {error}") from error
         self.step = checkpoint.step
         self.stopwatch.load_state_dict(state["stopwatch"])
+        # A crash may have come between a checkpoint, its pointers and the removal of old ones, or newer ones may be
+        # damaged: bring the directory to where an uninterrupted run has it.
         best = self.tracker.best_step
         if best is not None and best in self.store.steps():
-            # A crash may have come between a checkpoint and its pointer, or a newer best one may have been damaged.
             self._point_best(best)
+        self.store.point("last", checkpoint.step)
+        self.store.clean()
 
     def cost(self) -> dict[str, float]:
         """Return what the training took: seconds, CPU seconds, examples, peak memory in bytes."""

@@ -27,8 +27,8 @@ class Objective:
         if text is None:
             return cls(split, headline)
         name, _, mode = text.partition(":")
-        split, slash, metric = name.partition("/")
-        if not slash or not metric or mode not in ("", "max", "min"):
+        split, _, metric = name.partition("/")
+        if not split or not metric or mode not in ("", "max", "min"):
             raise ConfigError(f"objective={text}: expected the form val/accuracy:max")
         if split == "test":
             raise ConfigError(f"objective={text}: the test split is read once, at the end; choose by val/{metric}")

@@ -124,7 +124,13 @@ class Lock:
         _HELD.add(self)
 
     def release(self) -> None:
-        """Let go of the directory."""
+        """Let go of the directory, at once for the children too."""
+        if not self._file.closed:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._file.close()
+
+    def close_inherited(self) -> None:
+        """Close the copy that a forked child has; the lock stays with the parent."""
         self._file.close()
 
 
@@ -134,7 +140,7 @@ _HELD: weakref.WeakSet[Lock] = weakref.WeakSet()
 def _release_inherited() -> None:
     """Close what a forked process inherited: a worker that outlives its parent must not hold the parent's runs."""
     for lock in _HELD:
-        lock.release()
+        lock.close_inherited()
 
 
 os.register_at_fork(after_in_child=_release_inherited)

@@ -1,0 +1,179 @@
+"""Whole trainings that are killed, stopped, started twice or refused by the disk."""
+
+import json
+import random
+import time
+
+import pytest
+
+from ptft.engine.run_dir import RunDirectory
+from ptft.errors import INTERRUPTED, TERMINATED
+from tests.engine.trials import SIGINT, SIGKILL, SIGTERM, Zygote, result, steps_done
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    zygote = Zygote()
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(zygote, tmp_path_factory):
+    """The result of the run that nobody disturbs, and the seconds it takes."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    zygote.run(path.with_name("first"))  # the first one also warms caches
+    started = time.monotonic()
+    assert zygote.run(path) == 0
+    return result(path), time.monotonic() - started
+
+
+def kill_and_resume(zygote, path, seconds, generator, kills):
+    """Kill a run so many times, each time at a random moment, and resume it until it is done."""
+    killed = 0
+    for _ in range(kills):
+        before = steps_done(path)
+        if zygote.run_and_send(path, generator.uniform(0, seconds), SIGKILL) == -SIGKILL:
+            killed += 1
+        assert steps_done(path) >= before
+    assert zygote.run(path) == 0, path.with_name(path.name + ".out").read_text()[-2000:]
+    return killed
+
+
+@pytest.mark.parametrize(("trials", "kills"), [(6, 1), (3, 3)])
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(zygote, uninterrupted, tmp_path, trials, kills):
+    expected, seconds = uninterrupted
+    generator, killed = random.Random(kills), 0
+    for trial in range(trials):
+        killed += kill_and_resume(zygote, tmp_path / f"{trial}", seconds, generator, kills)
+        assert result(tmp_path / f"{trial}") == expected
+    assert killed >= trials * kills // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trials", "kills"), [(200, 1), (50, 3)])
+def test_many_runs_killed_at_random_moments_end_with_the_same_bits(zygote, uninterrupted, tmp_path, trials, kills):
+    test_a_run_killed_at_random_moments_ends_with_the_same_bits(zygote, uninterrupted, tmp_path, trials, kills)
+
+
+def stop_and_resume(zygote, path, seconds, expected, number, code, started_after):
+    """Stop a run by a signal at some moment; it must be recorded, and the resumed run must have the same bits."""
+    status = zygote.run_and_send(path, seconds, number)
+    output = path.with_name(path.name + ".out")
+    if status in (0, -number):  # it was done, or had not yet come to its run directory
+        assert status == 0 or not (path / "run.json").exists() or started_after is None
+    else:
+        assert status == code, output.read_text()[-2000:]
+        record = RunDirectory.reopen(path).record
+        assert (record["status"], record["exit_code"]) == ("interrupted", code)
+        if (path / "metrics.jsonl").exists() and "a checkpoint was written" in output.read_text():
+            assert f"after step {steps_done(path)} of 40" in output.read_text()
+            assert f"resume={path.name}" in output.read_text()
+    assert zygote.run(path) == 0
+    assert result(path) == expected
+    return status
+
+
+@pytest.mark.parametrize(("number", "code"), [(SIGTERM, TERMINATED), (SIGINT, INTERRUPTED)])
+def test_a_signal_stops_a_run_at_its_next_step_with_a_checkpoint(
+    zygote, uninterrupted, tmp_path, number, code, trials=3
+):
+    expected, seconds = uninterrupted
+    generator = random.Random(int(number))
+    statuses = [
+        stop_and_resume(zygote, tmp_path / f"{trial}", generator.uniform(0.1, 0.9) * seconds, expected, number, code, 0)
+        for trial in range(trials)
+    ]
+    assert code in statuses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(SIGTERM, TERMINATED), (SIGINT, INTERRUPTED)])
+def test_signals_at_many_moments(zygote, uninterrupted, tmp_path, number, code):
+    test_a_signal_stops_a_run_at_its_next_step_with_a_checkpoint(
+        zygote, uninterrupted, tmp_path, number, code, trials=50
+    )
+
+
+def test_a_second_interrupt_stops_at_once_and_leaves_valid_files(zygote, uninterrupted, tmp_path):
+    expected, seconds = uninterrupted
+    for trial in range(3):
+        path = tmp_path / f"{trial}"
+        assert zygote.run_and_send(path, (0.3 + 0.2 * trial) * seconds, SIGINT, SIGINT) in (INTERRUPTED, 0)
+        assert zygote.run(path) == 0
+        assert result(path) == expected
+
+
+def test_of_two_processes_on_one_run_exactly_one_runs(zygote, uninterrupted, tmp_path, trials=3):
+    expected, seconds = uninterrupted
+    for trial in range(trials):
+        path = tmp_path / f"{trial}"
+        zygote.run_and_send(path, 0.6 * seconds, SIGKILL)  # the kernel lets go of the dead one's lock
+        first = zygote.start(path)
+        time.sleep(0.02 * trial)
+        second = zygote.start(path)
+        statuses = sorted([zygote.wait(first), zygote.wait(second)])
+        output = path.with_name(path.name + ".out").read_text()
+        assert statuses == [0, 1], output[-2000:]
+        assert "is in use by process" in output
+        assert result(path) == expected
+
+
+@pytest.mark.slow
+def test_of_two_processes_started_at_many_moments_exactly_one_runs(zygote, uninterrupted, tmp_path):
+    test_of_two_processes_on_one_run_exactly_one_runs(zygote, uninterrupted, tmp_path, trials=50)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(zygote, uninterrupted, tmp_path):
+    path = tmp_path / "run"
+    assert zygote.run(path) == 0
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.rglob("*") if file.is_file()}
+    assert zygote.run(path) == 0
+    after = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in path.rglob("*") if file.is_file()}
+    assert after == before
+    assert "is finished: 40 steps done" in path.with_name("run.out").read_text()
+
+
+def test_a_finished_run_goes_on_when_it_is_made_longer(zygote, tmp_path):
+    path = tmp_path / "run"
+    assert zygote.run(path, "engine.stop_at=20st") == 0
+    assert zygote.run(path) == 0
+    assert json.loads((path / "summary.json").read_bytes())["steps"] == 40
+    assert [row["step"] for row in RunDirectory.reopen(path).read_metrics()] == [
+        4,
+        8,
+        10,
+        12,
+        16,
+        20,
+        24,
+        28,
+        30,
+        32,
+        36,
+        40,
+    ]
+
+
+def test_a_run_whose_every_checkpoint_is_damaged_ends_with_an_error(zygote, tmp_path):
+    path = tmp_path / "run"
+    assert zygote.run(path, "engine.stop_at=20st") == 0
+    for file in path.glob("checkpoints/*/model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1])
+    assert zygote.run(path) == 1
+    output = path.with_name("run.out").read_text()
+    assert "model.safetensors is damaged" in output
+    assert "no checkpoint in" in output
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning_and_the_bits_stay_the_same(zygote, uninterrupted, tmp_path):
+    path = tmp_path / "run"
+    assert zygote.run(path, "engine.stop_at=20st") == 0
+    damaged = path / "checkpoints" / "step_00000020" / "state.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\xff")
+    assert zygote.run(path) == 0
+    output = path.with_name("run.out").read_text()
+    assert f"warning: {damaged} is damaged" in output
+    assert "resumed at step 18 of 40" in output
+    # The stop at step 20 added a log line and an evaluation that the whole run has, too.
+    assert result(path) == uninterrupted[0]
