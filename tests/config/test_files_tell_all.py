@@ -1,0 +1,51 @@
+"""The config tree tells everything: each YAML lists every key its component takes, settings with their defaults."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ptft.config.keys import EvaluationKeys, TrainingKeys
+from ptft.config.resolve import MAPPINGS, SUPPLIED, find_component, reserved
+from ptft.config.tree import GROUPS, builtin_tree
+from ptft.engine.settings import EngineSettings
+
+COMPONENTS = [path for group in SUPPLIED for path in sorted((builtin_tree() / group).rglob("*.yaml"))]
+
+
+def read(path):
+    return yaml.safe_load(path.read_text()) or {}
+
+
+def test_the_engine_s_yaml_holds_its_settings_with_their_defaults():
+    assert read(builtin_tree() / "engine/default.yaml") == dataclasses.asdict(EngineSettings())
+
+
+@pytest.mark.parametrize(("verb", "keys"), [("pretrain", TrainingKeys), ("finetune", TrainingKeys)])
+def test_the_roots_hold_the_top_level_keys_with_their_defaults(verb, keys):
+    root = read(builtin_tree() / f"{verb}.yaml")
+    groups = {name for entry in root.pop("defaults") if isinstance(entry, dict) for name in entry}
+    assert groups == set(GROUPS)
+    told = {field.name: field.default for field in dataclasses.fields(keys) if field.name != "experiment"}
+    assert root == told
+
+
+def test_the_root_of_evaluate_holds_its_keys():
+    root = read(builtin_tree() / "evaluate.yaml")
+    root.pop("defaults")
+    fields = {field.name: field.default for field in dataclasses.fields(EvaluationKeys) if field.name != "experiment"}
+    assert root.pop("run") == "???"
+    fields.pop("run")
+    assert root == fields
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: str(path.relative_to(builtin_tree())))
+def test_a_component_s_yaml_lists_every_argument(path):
+    group = path.relative_to(builtin_tree()).parts[0]
+    node = read(path)
+    for component in node.values() if group in MAPPINGS else [node]:
+        record = find_component(group, component["_target_"]).record
+        own = {field.name for field in record.fields}
+        common = {field.name for field in reserved(group).fields}
+        assert own <= set(component) - {"_target_"} <= own | common, Path(path).name
