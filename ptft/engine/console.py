@@ -12,8 +12,8 @@ from rich.table import Column, Table
 
 _PIPE_SECONDS = 10.0
 """Least time between two plain progress lines in a pipe."""
-_REFRESH_SECONDS = 0.2
-"""Least time between two looks at the progress line; keeps rich out of the step."""
+_REFRESH_SECONDS = 0.25
+"""Time between two drawings of the progress line; each costs as much as ten small steps."""
 
 
 class Console:
@@ -76,6 +76,7 @@ class ProgressLine:
                 TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
                 console=console.rich,
                 transient=True,
+                refresh_per_second=1 / _REFRESH_SECONDS,
             )
             self._bar = self._live.add_task("", total=total, completed=start)
 
