@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _FILE = re.compile(r"^`([\w./-]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"^ *(?:\$ )?(ptft .*?)(?: +#.*)?$", re.MULTILINE)
+_COMMAND = re.compile(r"^ *(?:\$ )?(ptft .*?)(?: +#.*)?$")
 
 
 def files_shown(document):
@@ -15,15 +15,14 @@ def files_shown(document):
 
 
 def commands_shown(document):
-    """Return the words of each `ptft ...` line that stands in a code block of a document, in order."""
-    text = (ROOT / document).read_text()
-    fenced = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    plain = _FILE.sub("", text)
-    indented = re.findall(
-        r"(?:^ {4}.*\n)+", re.sub(r"^```\w*\n.*?^```$", "", plain, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
-    )
-    places = sorted((text.index(block), block) for block in [*fenced, *indented])
-    return [shlex.split(line) for _, block in places for line in _COMMAND.findall(block)]
+    """Return the words of each `ptft ...` line of a document's console blocks and indented lines, in order."""
+    found, kind = [], None
+    for line in (ROOT / document).read_text().splitlines():
+        if line.startswith("```"):
+            kind = line[3:] if kind is None else None
+        elif kind == "console" or (kind is None and line.startswith("    ")) or line.startswith("$ "):
+            found += [shlex.split(command) for command in _COMMAND.findall(line)]
+    return found
 
 
 def write_files(files, folder, rename):
