@@ -117,6 +117,8 @@ class Engine:
             micro_batch_size=self.plan.micro_batch_size,
             world=self.world,
         )
+        if self.step in self.store.steps():
+            self._tidy()
         if self.tracker.should_stop:
             return self.tracker
         self.store.check_space(least_bytes(self.task, self.optimizers.values(), averaged=self.ema is not None))
@@ -257,6 +259,17 @@ class Engine:
             self._point_best(step)
         self.store.clean()
 
+    def _tidy(self) -> None:
+        """Bring the checkpoints of a resumed run to where an uninterrupted one has them.
+
+        A crash may have come between a checkpoint, its pointers and the removal of old ones, or newer ones are damaged.
+        """
+        best = self.tracker.best_step
+        if best is not None and best in self.store.steps():
+            self._point_best(best)
+        self.store.point("last", self.step)
+        self.store.clean()
+
     def _point_best(self, step: int) -> None:
         self.store.point("best", step, objective=str(self.tracker.objective), value=self.tracker.best)
 
@@ -294,13 +307,6 @@ class Engine:
             raise CheckpointError(f"checkpoint of step {checkpoint.step} does not fit this run: {error}") from error
         self.step = checkpoint.step
         self.stopwatch.load_state_dict(state["stopwatch"])
-        # A crash may have come between a checkpoint, its pointers and the removal of old ones, or newer ones may be
-        # damaged: bring the directory to where an uninterrupted run has it.
-        best = self.tracker.best_step
-        if best is not None and best in self.store.steps():
-            self._point_best(best)
-        self.store.point("last", checkpoint.step)
-        self.store.clean()
 
     def cost(self) -> dict[str, float]:
         """Return what the training took: seconds, CPU seconds, examples, peak memory in bytes."""

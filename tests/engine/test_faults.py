@@ -1,13 +1,18 @@
 """Whole trainings that are killed, stopped, started twice or refused by the disk."""
 
 import json
+import os
 import random
 import time
 
 import pytest
 
 from ptft.engine.run_dir import RunDirectory
-from ptft.errors import INTERRUPTED, TERMINATED
+from ptft.engine.weights import least_bytes
+from ptft.errors import INTERRUPTED, TERMINATED, CheckpointError, Interrupted
+from ptft.runtime import files
+from tests.engine.disk import Killed
+from tests.engine.reference import digest, make, resume
 from tests.engine.trials import SIGINT, SIGKILL, SIGTERM, Zygote, result, steps_done
 
 
@@ -177,3 +182,109 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning_and_the_bits_stay_th
     assert "resumed at step 18 of 40" in output
     # The stop at step 20 added a log line and an evaluation that the whole run has, too.
     assert result(path) == uninterrupted[0]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again_without_doubled_metrics(zygote, tmp_path):
+    path, rare = (
+        tmp_path / "run",
+        ("engine.checkpoint_every=1000st", "engine.evaluate_every=1000st", "engine.max=400st"),
+    )
+    pid = zygote.start(path, *rare)
+    while not (path / "metrics.jsonl").exists():
+        time.sleep(0.001)
+    os.kill(pid, SIGKILL)
+    zygote.wait(pid)
+    assert steps_done(path) == 0
+    assert zygote.run(path, *rare) == 0
+    assert [row["step"] for row in RunDirectory.reopen(path).read_metrics()] == list(range(4, 401, 4))
+
+
+# --- The same at chosen moments, in this process ---
+
+
+@pytest.fixture(scope="module")
+def reference_digest(tmp_path_factory):
+    engine = make(tmp_path_factory.mktemp("reference") / "run")
+    engine.fit()
+    return digest(engine)
+
+
+@pytest.mark.parametrize(
+    ("moment", "step"), [("evaluate", 10), ("_train_values", 4), ("_train_values", 12), ("save", 6), ("save", 10)]
+)
+def test_a_signal_that_comes_between_two_steps_keeps_that_step(tmp_path, reference_digest, moment, step):
+    engine = make(tmp_path / "run")
+    original = getattr(engine, moment)
+
+    def interrupted(*arguments, **settings):
+        if engine.step == step:
+            os.kill(os.getpid(), SIGTERM)
+        return original(*arguments, **settings)
+
+    setattr(engine, moment, interrupted)
+    with pytest.raises(Interrupted, match=f"stopped by SIGTERM after step {step} of 40; a checkpoint was written"):
+        engine.fit()
+    assert engine.store.pointed("last") == step
+    engine = resume(tmp_path / "run")
+    assert engine.step == step
+    engine.fit()
+    assert digest(engine) == reference_digest
+
+
+def test_a_second_interrupt_ends_the_step_itself(tmp_path, reference_digest):
+    engine = make(tmp_path / "run")
+    engine.task.after_update = lambda step, max_steps: [os.kill(os.getpid(), SIGINT) for _ in range(2 * (step == 7))]
+    with pytest.raises(KeyboardInterrupt):
+        engine.fit()
+    engine = resume(tmp_path / "run")
+    assert engine.step == 6
+    engine.fit()
+    assert digest(engine) == reference_digest
+
+
+def test_a_crash_between_a_checkpoint_and_its_pointer_loses_no_best(tmp_path, monkeypatch):
+    engine = make(tmp_path / "run", keep_last=1)
+    point = engine.store.point
+
+    def dying(name, step, **facts):
+        if name == "best" and step == 30:
+            raise Killed
+        point(name, step, **facts)
+
+    monkeypatch.setattr(engine.store, "point", dying)
+    with pytest.raises(Killed):
+        engine.fit()
+    assert engine.store.pointed("best") != 30
+    engine = resume(tmp_path / "run", keep_last=1, stop_at="30st")
+    engine.fit()
+    assert engine.store.steps() == [30]
+    assert engine.tracker.best_step == engine.store.pointed("best") == 30
+
+
+def test_what_a_checkpoint_evaluates_to_is_what_was_logged(tmp_path):
+    engine = make(tmp_path / "run")
+    engine.fit()
+    rows = {row["step"]: row for row in engine.recorder.run.read_metrics()}
+    for step in (10, 20, 30, 40):
+        again = make(tmp_path / "run")
+        again.load(again.store.load(step))
+        metrics = again.evaluate("val").metrics
+        assert {f"val/{name}": value for name, value in metrics.items()}.items() <= rows[step].items()
+
+
+def test_too_little_room_for_a_checkpoint_is_told_before_the_first_step(tmp_path, monkeypatch):
+    engine = make(tmp_path / "run")
+    least = least_bytes(engine.task, engine.optimizers.values(), averaged=True)
+    engine.task.after_update = lambda step, max_steps: pytest.fail("it trained")
+    monkeypatch.setattr(files, "free_bytes", lambda path: least - 1)
+    with pytest.raises(CheckpointError, match="no room for a checkpoint"):
+        engine.fit()
+
+
+def test_the_least_size_of_a_checkpoint_is_close_to_its_size(tmp_path):
+    engine = make(tmp_path / "run")
+    engine.fit()
+    size = (engine.store.path(40) / "model.safetensors").stat().st_size
+    size += (engine.store.path(40) / "state.safetensors").stat().st_size
+    least = least_bytes(engine.task, engine.optimizers.values(), averaged=True)
+    assert 0.5 * size < least <= size
