@@ -154,10 +154,15 @@ def test_dropout_is_a_function_of_seed_step_and_micro_batch_alone():
     assert_close(outputs(False), outputs(True), 0.0)
 
 
-def test_a_gradient_that_is_not_finite_leaves_weights_and_moments_untouched():
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_gradient_that_is_not_finite_leaves_weights_and_moments_untouched(on_device):
+    """Accelerators skip the update inside the fused optimizer, without a synchronisation; the CPU's can do so too."""
     torch.manual_seed(0)
     task = DistillationToy()
     update = make_update(task, optimizer=torch.optim.AdamW)
+    optimizer = update.optimizers["model"]
+    if on_device:
+        optimizer._flags_on_device, optimizer._apply = True, optimizer._step_on_device
     update(image_batch(8), 0, 100)
     before = weights(task)
     moments = [{k: v.clone() for k, v in s.items()} for s in update.optimizers["model"].optimizer.state.values()]
