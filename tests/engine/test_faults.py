@@ -69,8 +69,9 @@ def stop_and_resume(zygote, path, seconds, expected, number, code, started_after
         assert status == 0 or not (path / "run.json").exists() or started_after is None
     else:
         assert status == code, output.read_text()[-2000:]
-        record = RunDirectory.reopen(path).record
-        assert (record["status"], record["exit_code"]) == ("interrupted", code)
+        if f"run {path}\n" in output.read_text():  # else it was still being made
+            record = RunDirectory.reopen(path).record
+            assert (record["status"], record["exit_code"]) == ("interrupted", code)
         if (path / "metrics.jsonl").exists() and "a checkpoint was written" in output.read_text():
             assert f"after step {steps_done(path)} of 40" in output.read_text()
             assert f"resume={path.name}" in output.read_text()
@@ -113,9 +114,11 @@ def test_of_two_processes_on_one_run_exactly_one_runs(zygote, uninterrupted, tmp
     expected, seconds = uninterrupted
     for trial in range(trials):
         path = tmp_path / f"{trial}"
-        zygote.run_and_send(path, 0.6 * seconds, SIGKILL)  # the kernel lets go of the dead one's lock
+        zygote.run_and_send(path, 0.3 * seconds, SIGKILL)  # the kernel lets go of the dead one's lock
+        if (path / "summary.json").exists():
+            continue  # too fast: it was done
         first = zygote.start(path)
-        time.sleep(0.02 * trial)
+        time.sleep(0.05 * trial / trials)
         second = zygote.start(path)
         statuses = sorted([zygote.wait(first), zygote.wait(second)])
         output = path.with_name(path.name + ".out").read_text()
