@@ -20,31 +20,31 @@ class Console:
     """Prints to standard output, and to the run's log once there is one."""
 
     def __init__(self, rich: RichConsole | None = None) -> None:
-        # Output to a pipe is not wrapped at 80 columns: a line of a log is one line.
         self.rich = rich or RichConsole(highlight=False)
-        if not self.rich.is_terminal:
-            self.rich.soft_wrap = True
+        # A terminal wraps between words; in a pipe a line stays one line.
+        self.rich.soft_wrap = not self.rich.is_terminal
         self.log: Callable[[str], None] = _nowhere
 
     def say(self, text: str) -> None:
         """Print a line; brackets in it are no markup."""
-        self.rich.print(escape(text), soft_wrap=True)
+        self.rich.print(escape(text))
         self.log(text)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.rich.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
+        self.rich.print(f"[yellow]warning:[/yellow] {escape(text)}")
         self.log(f"warning: {text}")
 
     def table(self, title: str, rows: list[dict[str, Any]]) -> None:
         """Print rows as a table; numbers stand to the right."""
         if not rows:
             return
-        table = Table(title=escape(title), title_justify="left", title_style="bold")
+        table = Table()
         for name, value in rows[0].items():
             table.add_column(escape(name), justify="left" if isinstance(value, str) else "right")
         for row in rows:
-            table.add_row(*(escape(format_value(value)) for value in row.values()))
+            table.add_row(*(escape(_cell(value)) for value in row.values()))
+        self.rich.print(f"[bold]{escape(title)}[/bold]")
         self.rich.print(table)
         for row in rows:
             self.log("  ".join(f"{name} {format_value(value)}" for name, value in row.items()))
@@ -125,8 +125,13 @@ class ProgressLine:
 
 
 def format_value(value: Any) -> str:
-    """Return a table cell: four significant digits for a float."""
+    """Return a value for a line: four significant digits for a float."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: Any) -> str:
+    """Return a table cell: four decimals, so that a column of shares stands in line."""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _nowhere(text: str) -> None:

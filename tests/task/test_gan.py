@@ -119,15 +119,17 @@ def test_training_noise_follows_the_global_generator():
 def test_samples_are_one_picture_that_depends_on_the_generator_alone():
     task = make().eval()
     first, second = (task.samples(torch.Generator().manual_seed(5))["samples"] for _ in range(2))
-    assert torch.equal(first, second) and first.shape == (1, 48, 48)
+    assert torch.equal(first, second) and first.shape == (3, 57, 57)
     assert first.min().item() >= 0 and first.max().item() <= 1 and not first.requires_grad
 
 
-def test_a_grid_places_images_row_by_row_and_leaves_the_rest_black():
-    images = torch.arange(1.0, 4.0).view(3, 1, 1, 1).expand(3, 3, 2, 2)
-    expected = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).repeat_interleave(2, 0).repeat_interleave(2, 1)
-    assert torch.equal(grid(images), expected.expand(3, 4, 4))
-    assert grid(torch.rand(5, 2, 2, 2)).shape == (1, 4, 6)
+def test_a_grid_places_images_row_by_row_with_a_line_between_them():
+    images = torch.arange(1.0, 4.0).view(3, 1, 1, 1).expand(3, 1, 2, 2)
+    picture = grid(images)
+    assert picture.shape == (3, 7, 7)
+    assert picture[0, [1, 1, 4], [1, 4, 1]].tolist() == [1, 2, 3]
+    assert (picture[:, 0] == 0.5).all() and (picture[:, :, 3] == 0.5).all()
+    assert grid(torch.rand(5, 2, 2, 2)).shape == (3, 7, 10)
 
 
 def test_the_export_maps_noise_to_images():

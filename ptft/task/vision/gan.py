@@ -116,7 +116,7 @@ class GAN(Task):
         return {"index": batch["index"].cpu()}
 
     def samples(self, generator: torch.Generator) -> Media:
-        """Return one grid of made images as `samples`: (1 or 3, height, width) in [0, 1]."""
+        """Return one grid of made images as `samples`: (3, height, width) in [0, 1]."""
         noise = torch.randn(self.num_samples, self.latent, generator=generator)
         with torch.no_grad():
             fake: Tensor = self.generator(noise.to(self.mean.device))
@@ -142,13 +142,12 @@ def _constant(network: nn.Module) -> Iterator[None]:
 
 
 def grid(images: Tensor) -> Tensor:
-    """Return images (N, C, H, W) as one picture (1 or 3, rows * H, columns * W), row by row, black where none are left.
+    """Return images (N, C, H, W) as one picture (3, height, width), row by row, with a grey line between them.
 
     Channels other than 1 or 3 are averaged to grey.
     """
+    from torchvision.utils import make_grid
+
     images = images if images.shape[1] in (1, 3) else images.mean(dim=1, keepdim=True)
-    columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
-    images = torch.cat([images, images.new_zeros(rows * columns - len(images), *images.shape[1:])])
-    picture = images.reshape(rows, columns, *images.shape[1:]).permute(2, 0, 3, 1, 4)  # (C, rows, H, columns, W)
-    return picture.flatten(1, 2).flatten(2, 3)
+    picture: Tensor = make_grid(images, nrow=math.ceil(math.sqrt(len(images))), padding=1, pad_value=0.5)
+    return picture
