@@ -54,6 +54,7 @@ class _Parser(argparse.ArgumentParser):
     """Raises instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
         raise ConfigError(f"{message}; `ptft --help` and `ptft <verb> --help` show what there is")
 
 
