@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from ptft.data.data_module import BatchPlan
-from ptft.engine.plan import Plan, largest_that_fits, resolve_plan
+from ptft.engine.plan import Plan, _operations, largest_that_fits, resolve_plan
 from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError, PtftError
+from ptft.model.vision.convnet import ConvNet
 from ptft.runtime import device as devices
+from ptft.runtime.precision import Precision
+from ptft.task.classification import Classification
 from tests.engine.reference import digits, digits_task
 from tests.task.toys import DistillationToy, image_batch
 
@@ -34,6 +37,20 @@ def test_probing_leaves_the_task_as_it_was(batch, monkeypatch):
 def test_without_hardware_for_it_auto_stays_at_fp32(batch, monkeypatch):
     monkeypatch.setattr(devices, "has_fast_bfloat16", lambda device: False)
     assert resolve_plan(SETTINGS, digits_task(digits().spec), batch, print).precision == "fp32"
+
+
+def test_auto_counts_the_work_and_so_is_the_same_in_every_run(batch, monkeypatch):
+    """fp32 for a small MLP, bf16 for convolutions on a full batch, whatever else the machine is doing."""
+    monkeypatch.setattr(devices, "has_fast_bfloat16", lambda device: True)
+    spec = digits().spec
+    small, large = digits_task(spec), Classification(ConvNet(spec, widths=(64, 64, 64)), spec)
+    assert resolve_plan(SETTINGS, small.train(), batch, print).precision == "fp32"
+    assert resolve_plan(SETTINGS, large.train(), batch, print).precision == "bf16"
+
+
+def test_operations_are_counted_as_on_paper(batch):
+    task = digits_task(digits().spec).train()  # 64 -> 32 -> 10
+    assert _operations(task, batch, Precision("fp32", torch.device("cpu"))) == 2 * 32 * (64 * 32 + 32 * 10)
 
 
 def test_what_is_set_is_kept(batch):
