@@ -80,7 +80,13 @@ class PhaseOptimizer:
         self.last_norm = norm
 
     def take_nonfinite(self) -> list[bool]:
-        """Return for each step since the last call whether its gradient was not finite. Synchronises."""
+        """Return for each step since the last call whether its gradient was not finite. Synchronises.
+
+        With a gradient scaler it is one answer: whether the scale fell below 1. An overflow now and then belongs to
+        fp16, but that takes 17 more than there were steps to recover from: the run is at fault, not the scale.
+        """
+        if self._scales:
+            return [self.scaler.get_scale() < 1]
         flags = torch.stack(self.flags).tolist() if self.flags and self._flags_on_device else self.flags
         self.flags = []
         return [bool(flag) for flag in flags]

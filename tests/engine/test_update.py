@@ -189,7 +189,10 @@ def test_fp16_scales_and_skips_an_overflow_without_calling_it_a_fault():
     update(bad, 1, 100)
     assert_close(before, weights(task), 0.0)
     assert update.scaler.get_scale() < scale
-    assert update.optimizers["model"].take_nonfinite() == []
+    assert update.optimizers["model"].take_nonfinite() == [False]
+    for step in range(2, 20):
+        update(bad, step, 100)
+    assert update.optimizers["model"].take_nonfinite() == [True], "a run that overflows in every step has diverged"
 
 
 @pytest.mark.parametrize("total", [1, 4, 5, 7])
