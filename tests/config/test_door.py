@@ -1,7 +1,5 @@
 """Every mistake on a command line is told, all at once, with the nearest name and where it stands."""
 
-import time
-
 import pytest
 
 from ptft.config.tree import GROUPS, Tree
@@ -99,9 +97,7 @@ CASES = [
 
 @pytest.mark.parametrize(("arguments", "words"), CASES, ids=lambda value: " ".join(value)[:60])
 def test_a_mistake_is_named_with_what_to_do(refused, arguments, words):
-    start = time.perf_counter()
     message = refused("finetune", *arguments)
-    assert time.perf_counter() - start < 5  # a test machine may be busy; test_cli.py measures
     for word in words:
         assert word in message, message
 

