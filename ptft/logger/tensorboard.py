@@ -15,8 +15,10 @@ class TensorBoard:
         """Open an event file in `directory`/tensorboard; a resumed run hides what it logged after `start_step`."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
+        # TensorBoard hides what it has from `purge_step` on; the points of `start_step` are not written again.
+        purge_step = start_step + 1 if start_step else None
         self._writer = SummaryWriter(
-            str(directory / "tensorboard"), purge_step=start_step or None, flush_secs=int(max(1, flush_seconds))
+            str(directory / "tensorboard"), purge_step=purge_step, flush_secs=int(max(1, flush_seconds))
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
