@@ -86,7 +86,7 @@ def test_one_missing_file_is_as_bad_as_all(tmp_path):
     [
         (FILES[0], content(FILES[0], 50)[:-5], "damaged"),
         (FILES[0], content(FILES[1], 50), "expected bytes in 3 dimensions"),
-        (FILES[1], content(FILES[1], 49), "one label for each of 70 images, found shape .69,"),
+        (FILES[1], content(FILES[1], 49), "expected 50 labels, found 49"),
         (FILES[1], content(FILES[1], 50)[:-1] + b"\x0a", "labels from 0 to 9, found 10 at example 49"),
         (FILES[2], bytes([0, 0, 8, 3]) + struct.pack(">3I", 20, 4, 4) + bytes(320), r"test images \(4, 4\)"),
     ],
@@ -144,3 +144,13 @@ def test_the_real_data_are_whole():
     assert abs(data.spec.mean[0] - 0.2860) < 5e-4 and abs(data.spec.std[0] - 0.3530) < 5e-4  # as widely published
     labels = torch.cat([batch["label"] for batch in data.evaluation_loaders(BatchPlan(batch_size=600))["train"]])
     assert torch.bincount(labels).tolist() == [60] * 10
+
+
+def test_labels_of_the_other_part_are_refused(tmp_path):
+    write(tmp_path, zipped=False)
+    first, second = (tmp_path / name for name in FILES[1::2])
+    swapped = second.read_bytes(), first.read_bytes()
+    first.write_bytes(swapped[0])
+    second.write_bytes(swapped[1])
+    with pytest.raises(DataError, match="expected 50 labels, found 20"):
+        FashionMNIST([], path=str(tmp_path)).setup()

@@ -49,6 +49,9 @@ class FashionMNIST(InMemoryImages):
                 raise DataError(
                     f"{files[name]}: expected bytes in {dimensions} dimensions, found {array.dtype} {array.shape}"
                 )
+        for part, name in zip((0, 1), FILES[1::2], strict=True):
+            if len(images[part]) != len(labels[part]):
+                raise DataError(f"{files[name]}: expected {len(images[part])} labels, found {len(labels[part])}")
         if images[0].shape[1:] != images[1].shape[1:]:
             raise DataError(f"training images are {images[0].shape[1:]}, test images {images[1].shape[1:]}")
         return ImageArrays(np.concatenate(images)[:, None], np.concatenate(labels), CLASSES, num_test=len(images[1]))
