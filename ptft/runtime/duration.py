@@ -50,7 +50,10 @@ class Duration:
             hint = f"; did you mean `{text}ep`?" if re.fullmatch(r"[\d.]+", str(text)) else ""
             raise ConfigError(f"{key} takes a duration such as {_FORMS}, found `{text}`{hint}")
         unit: Unit = match[2]  # type: ignore[assignment]
-        return cls(float(match[1]), unit)
+        amount = float(match[1])
+        if math.isinf(amount):
+            raise ConfigError(f"{key} takes a duration such as {_FORMS}, found `{text}`, which is too large a number")
+        return cls(amount, unit)
 
     def __str__(self) -> str:
         return f"{self.amount:g}{self.unit}"

@@ -37,7 +37,9 @@ def test_durations_become_steps(text, steps):
     assert Duration.parse(text).steps(CLOCK) == steps
 
 
-@pytest.mark.parametrize("text", ["", "10", "ep", "-1ep", "10epochs", "1e-3ep", "10 ep st", "nanst", "infst", "1,5ep"])
+@pytest.mark.parametrize(
+    "text", ["", "10", "ep", "-1ep", "10epochs", "1e-3ep", "10 ep st", "nanst", "infst", "1,5ep", "1e400st"]
+)
 def test_what_is_no_duration_is_refused_with_the_forms_and_the_key(text):
     with pytest.raises(ConfigError, match=r"engine\.max takes a duration such as `10ep`"):
         Duration.parse(text, "engine.max")
