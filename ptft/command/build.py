@@ -157,7 +157,10 @@ class Builder:
     ) -> Engine:
         """Build the engine of a training that starts at `step`."""
         clock = self.clock(data, settings)
-        objective = self.config.get("objective")
+        wanted = self.config.get("objective")
+        # A sweeper compares all of several, so all are checked; the first one decides what is best.
+        texts = wanted if isinstance(wanted, list) and wanted else [wanted or None]
+        objective, *_ = [Objective.parse(text, task.headline) for text in texts]
         loggers: list[Logger] = self.make_all("logger", run.path, step)
         return Engine(
             task,
@@ -166,7 +169,7 @@ class Builder:
             settings,
             plan=plan,
             clock=clock,
-            objective=Objective.parse(objective[0] if isinstance(objective, list) else objective, task.headline),
+            objective=objective,
             store=CheckpointStore(run.checkpoints, run.id, settings.keep_last),
             recorder=Recorder(run, loggers),
             console=self.console,

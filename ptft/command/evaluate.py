@@ -7,12 +7,12 @@ import torch
 
 from ptft.command import report
 from ptft.command.build import Builder
-from ptft.command.training import open_run, recorded, saved_spec
+from ptft.command.training import objective_of, open_run, recorded, saved_spec
 from ptft.config.invocation import Invocation
 from ptft.data.data_module import BatchPlan
 from ptft.engine.checkpoint import CheckpointStore
 from ptft.engine.console import Console
-from ptft.engine.evaluate import evaluate
+from ptft.engine.evaluate import EVALUATION_BATCH, evaluate
 from ptft.engine.plan import Plan, apply_memory_format
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
@@ -22,11 +22,11 @@ from ptft.runtime.device import choose_device
 from ptft.runtime.precision import Precision
 
 
-def run(config: dict[str, Any], invocation: Invocation) -> float:
-    """Evaluate the run that `run=` names and return its headline metric.
+def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
+    """Evaluate the run that `run=` names and return the objective: its headline metric if nothing else is said.
 
     Raises:
-        ConfigError: The data have no such split.
+        ConfigError: The data have no such split, or the objective is none of the metrics.
         CheckpointError: The run has no such checkpoint.
     """
     console = Console()
@@ -37,18 +37,28 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
         console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
         builder = Builder(config, invocation.trusted, console)
         settings = builder.settings()
-        data = builder.data(saved_spec(parent.path))
+        own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": checkpoint.digest}])
+        spec = saved_spec(parent.path)
+        data = builder.data(spec)
+        if spec is not None and spec.fingerprint != data.spec.fingerprint and not config["data"].get("allow_changed"):
+            console.warn(
+                "these are not the data, or not the split, that the run was trained on: if they share examples with "
+                "its training split, the metrics are too good. data.allow_changed=true says that this is meant"
+            )
         task = builder.task(data.spec, settings.seed)
         load_for_evaluation(task, checkpoint)
         device = choose_device(settings.device)
         plan = Plan.from_json(checkpoint.state["plan"])
         task.to(device)
         apply_memory_format(task, plan.memory_format)
-        loaders = data.evaluation_loaders(BatchPlan(batch_size=max(settings.batch_size, 256), device=device))
+        loaders = data.evaluation_loaders(
+            BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device)
+        )
         split = str(config["split"])
         if split not in loaders:
             raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
-        precision = Precision(plan.precision if device == torch.device(plan.device) else "fp32", device)
+        same = plan.precision if device == torch.device(plan.device) else "fp32"
+        precision = Precision(same if settings.precision == "auto" else settings.precision, device)
         result = evaluate(task, loaders, split, precision, max_batches=settings.evaluation_batches, with_intervals=True)
         summary = report.summarise(result, split)
         Recorder(own).pictures(checkpoint.step, result.media)
@@ -58,4 +68,4 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
         report.show_metrics(console, f"{Path(parent.path).name} on {split}, {result.num_examples} examples", summary)
         console.say(f"run   {own.path}")
         report.check_gate(config.get("gate"), summary)
-        return result.metrics[task.headline.name]
+        return objective_of(config.get("objective") or f"{split}/{task.headline.name}", summary)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -58,9 +59,9 @@ def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> Non
 
     model/preprocessing.json is there since the start of the run: a resumed run needs it too.
     """
-    tensors, aliases = alias_tied(own_tensors(task))
     prefix = f"{task.phases[0]}." if len(task.phases) == 1 else ""
-    tensors = {name.removeprefix(prefix): tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors, aliases = alias_tied({name.removeprefix(prefix): tensor for name, tensor in own_tensors(task).items()})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = safetensors.torch.save(tensors)
     (run.path / "model").mkdir(exist_ok=True)
     files.replace_with(run.path / "model" / "model.safetensors", data)
@@ -92,16 +93,22 @@ def check_gate(gate: Mapping[str, Any] | None, summary: Mapping[str, Mapping[str
         raise GateError(f"the gate was not met: {name} is {value:.4f}, expected {bounds}")
 
 
-def reference_of(run: RunDirectory, invocation: Invocation, config: Mapping[str, Any]) -> str:
-    """Return how another command names this run: by its name below the output root, or by its path."""
-    root = config["output_root"]
-    return (
-        str(run.record["name"])
-        if root == "outputs"
-        else f"./{run.path}"
-        if not run.path.is_absolute()
-        else str(run.path)
-    )
+def reference_of(run: RunDirectory) -> str:
+    """Return how another command names this run: by its name where runs are looked for, else by its path."""
+    name = str(run.record["name"])
+    if run.path == Path("outputs") / name:
+        return name
+    return str(run.path) if run.path.is_absolute() else f"./{run.path}"
+
+
+def command_line(invocation: Invocation, words: str) -> str:
+    """Return a command to type next, with the packages that this one trusted."""
+    return " ".join(["ptft", words, *(f"--plugin {name}" for name in invocation.trusted)])
+
+
+def resuming(run: RunDirectory, invocation: Invocation) -> str:
+    """Return the command that goes on with a run."""
+    return command_line(invocation, f"{invocation.verb} resume={reference_of(run)}")
 
 
 def _cell(text: str) -> str:

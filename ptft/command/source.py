@@ -1,8 +1,10 @@
-"""Where initial weights come from: a ptft run, a checkpoint of one, or a weights file."""
+"""What is read of other runs: initial weights - of a run, a checkpoint or a weights file - and records."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -15,25 +17,56 @@ from ptft.errors import CheckpointError
 def read_source(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...] | None]:
     """Return the weights at a path and the label names they were trained on, if that is known.
 
-    A run gives its `model/`, or its best checkpoint while it is not finished.
+    A run gives its `model/`, or its best checkpoint while it is not finished; a checkpoint gives its averaged weights,
+    if it has some.
 
     Raises:
         CheckpointError: There are no readable weights.
     """
     if path.is_file():
-        return read_tensors(path), _labels(path.parent)
-    if (path / "model.safetensors").is_file():
-        return read_tensors(path / "model.safetensors"), _labels(path)
-    if (path / "model" / "model.safetensors").is_file():
-        return read_tensors(path / "model" / "model.safetensors"), _labels(path / "model")
-    if (path / "run.json").is_file():
-        run = RunDirectory.reopen(path)
-        checkpoint = CheckpointStore(run.checkpoints, run.id).load_named("best")
-        return {**checkpoint.tensors, **(checkpoint.state.get("ema") or {})}, _labels(path / "model")
+        return _with_aliases(path), _labels(path.parent)
+    step = re.fullmatch(r"step_(\d+)", path.name)
+    run = path.parent.parent if step else path
+    for folder in () if step and (run / "run.json").is_file() else (path, path / "model"):
+        if (folder / "model.safetensors").is_file():
+            return _with_aliases(folder / "model.safetensors"), _labels(folder)
+    if (run / "run.json").is_file():
+        record = RunDirectory.reopen(run)
+        checkpoint = CheckpointStore(record.checkpoints, record.id).load_named(step[1] if step else "best")
+        return {**checkpoint.tensors, **(checkpoint.state.get("ema") or {})}, _labels(run / "model")
     raise CheckpointError(
         f"init_from={path}: no weights there; expected a run directory, a folder with model.safetensors, "
         "or a .safetensors or .pth file"
     )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of a run holds.
+
+    Raises:
+        CheckpointError: It holds no mapping.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise damaged(path, error) from None
+    if not isinstance(values, dict):
+        raise damaged(path, "no mapping")
+    return values
+
+
+def damaged(path: Path, why: object) -> CheckpointError:
+    """Return the error for a file of a run that is not what ptft wrote."""
+    return CheckpointError(f"{path} is damaged ({why}); bring the file back, or start a new run")
+
+
+def _with_aliases(file: Path) -> dict[str, Tensor]:
+    """Read a weights file, with the other names of tied weights that config.json beside it tells."""
+    tensors = read_tensors(file)
+    config = file.parent / "config.json"
+    aliases = read_json(config).get("aliases") if config.is_file() else None
+    known = aliases.items() if isinstance(aliases, dict) else ()
+    return tensors | {alias: tensors[name] for alias, name in known if name in tensors}
 
 
 def _labels(folder: Path) -> tuple[str, ...] | None:

@@ -1,7 +1,6 @@
 """What `pretrain` and `finetune` share: everything from the checked config to the run's summary, in order."""
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -14,6 +13,7 @@ import yaml
 
 from ptft.command import report
 from ptft.command.build import Builder, network_of
+from ptft.command.source import damaged, read_json
 from ptft.config.invocation import Invocation
 from ptft.data.data_module import DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
@@ -37,6 +37,7 @@ from ptft.errors import (
 from ptft.model.parts import HasParts
 from ptft.runtime import files
 from ptft.runtime.device import versions
+from ptft.runtime.find import find_weights
 
 Config = Mapping[str, Any]
 _MADE_NAME = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
@@ -54,16 +55,17 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         console.say(f"{invocation.resume} is finished: {finished['steps']} steps done; engine.max=... goes on further")
         report.check_gate(config.get("gate"), finished["metrics"])
         return _objective(config, finished)
-    with open_run(config, invocation) as run, recorded(run, console):
+    with open_run(config, invocation) as run, recorded(run, console, report.resuming(run, invocation)):
         store = CheckpointStore(run.checkpoints, run.id)
         checkpoint = store.load_newest(console.warn) if invocation.resume else None
         builder = Builder(config, invocation.trusted, console)
         console.say(f"run {run.path}")
-        engine = assemble(builder, invocation, run, checkpoint)
+        with withdrawn_if_refused(run, invocation):
+            engine = assemble(builder, invocation, run, checkpoint)
         engine.fit()
         engine.recorder.close()
         summary = hand_over(builder, engine, run)
-        _farewell(console, run, invocation, config, summary["metrics"], engine)
+        _farewell(console, run, invocation, summary["metrics"], engine)
         report.check_gate(config.get("gate"), summary["metrics"])
         return _objective(config, summary)
 
@@ -75,15 +77,23 @@ def finished_summary(config: Config, invocation: Invocation) -> dict[str, Any] |
         return None
     try:
         before = yaml.safe_load((path / "config.yaml").read_bytes())["engine"]
-        summary: dict[str, Any] = json.loads((path / "summary.json").read_bytes())
     except FileNotFoundError:
         return None
+    if not (path / "summary.json").is_file():
+        return None
+    summary = read_json(path / "summary.json")
     lengths = ("max", "stop_at")
     return summary if all(before.get(key) == config["engine"].get(key) for key in lengths) else None
 
 
 def open_run(config: Config, invocation: Invocation) -> RunDirectory:
-    """Make the run directory, or go on with the one that is resumed; it is held until it is closed."""
+    """Make the run directory, or go on with the one that is resumed; it is held until it is closed.
+
+    Raises:
+        ConfigError: It would overwrite the run that it starts from or measures.
+        NameTakenError: There is a run of that name.
+        CheckpointError: The directory cannot be made or opened.
+    """
     facts: dict[str, Any] = {
         "name": config["name"],
         "command": invocation.verb,
@@ -94,12 +104,16 @@ def open_run(config: Config, invocation: Invocation) -> RunDirectory:
     }
     if invocation.resume is not None:
         run = RunDirectory.resume(invocation.resume)
-        _say_what_differs(run.record["versions"], facts["versions"])
+        _say_what_differs(run.record.get("versions") or {}, facts["versions"])
         resumed = [*run.record.get("resumed", []), facts["argv"]]
         run.save(status="running", exit_code=None, error=None, ended=None, process=os.getpid(), resumed=resumed)
         run.write_text("config.yaml", _yaml(config))
         return run
     name = str(config["name"])
+    path = Path(config["output_root"]) / name
+    for source in (invocation.init_from, invocation.run):
+        if source is not None and source.resolve().is_relative_to(path.resolve()):
+            raise ConfigError(f"name={name}: {path} holds what this command reads ({source}); take another name")
     texts = {
         ".hydra/hydra.yaml": _yaml(invocation.hydra),
         ".hydra/overrides.yaml": yaml.safe_dump(list(invocation.overrides)),
@@ -107,9 +121,7 @@ def open_run(config: Config, invocation: Invocation) -> RunDirectory:
         "config.yaml": _yaml(config),
     }
     try:
-        return RunDirectory.create(
-            Path(config["output_root"]) / name, overwrite=bool(config.get("overwrite")), facts=facts, texts=texts
-        )
+        return RunDirectory.create(path, overwrite=bool(config.get("overwrite")), facts=facts, texts=texts)
     except NameTakenError:
         if any(text.startswith("name=") for text in invocation.overrides) or not _MADE_NAME.search(name):
             raise
@@ -123,7 +135,7 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     data = builder.data(saved_spec(run.path) if checkpoint is not None else None)
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
     task = builder.task(data.spec, settings.seed)
-    builder.initialise(task, invocation.init_from if checkpoint is None else None)
+    builder.initialise(task, None if checkpoint is not None else invocation.init_from or _source_again(builder.config))
     saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
     plan = builder.place(task, data, settings, saved)
     builder.console.say(plan.describe())
@@ -172,12 +184,40 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
 def saved_spec(run: Path) -> DataSpec | None:
     """Return the data specification that a run keeps, or None."""
     path = run / "model" / "preprocessing.json"
-    return DataSpec.from_json(json.loads(path.read_bytes())) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return DataSpec.from_json(read_json(path))
+    except TypeError as error:
+        raise damaged(path, error) from None
 
 
 @contextlib.contextmanager
-def recorded(run: RunDirectory, console: Console) -> Iterator[None]:
-    """Record in run.json how the block ends, and send what is said to log.txt."""
+def withdrawn_if_refused(run: RunDirectory, invocation: Invocation) -> Iterator[None]:
+    """Take a new run directory away again when the block, which builds everything, refuses to.
+
+    The name is free then, and a run that `overwrite=true` was to replace is as it was.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if invocation.resume is None and isinstance(error, PtftError) and not isinstance(error, Interrupted):
+            run.withdraw()
+        else:
+            run.settle()
+        raise
+    run.settle()
+
+
+@contextlib.contextmanager
+def recorded(run: RunDirectory, console: Console, resuming: str | None = None) -> Iterator[None]:
+    """Record in run.json how the block ends, and send what is said to log.txt.
+
+    Args:
+        run: The run, held.
+        console: Where things are said.
+        resuming: The command that goes on after an interruption; None: there is none.
+    """
     console.log = run.log
     try:
         with terminable():
@@ -189,12 +229,12 @@ def recorded(run: RunDirectory, console: Console) -> Iterator[None]:
         code = error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
         with contextlib.suppress(CheckpointError):  # a disk that refuses must not hide why the run ended
             run.finish("interrupted", code, str(error) or "interrupted")
-        if isinstance(error, Interrupted):
-            raise Interrupted(
-                f"{error}\ngo on with: ptft {run.record['command']} resume={run.record['name']}", code
-            ) from None
+        if isinstance(error, Interrupted) and resuming is not None:
+            raise Interrupted(f"{error}\ngo on with: {resuming}", code) from None
         raise
     except Exception as error:
+        if run.withdrawn:
+            raise
         text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
         with contextlib.suppress(CheckpointError):
             run.finish("failed", getattr(error, "exit_code", FAILED), text)
@@ -205,16 +245,26 @@ def recorded(run: RunDirectory, console: Console) -> Iterator[None]:
 
 
 def _objective(config: Config, summary: Mapping[str, Any]) -> float | list[float]:
-    """Return what a sweeper compares: the objective, or all of several."""
-    wanted, metrics = config.get("objective"), summary["metrics"]
-    if not isinstance(wanted, list):
-        best = summary["objective"]["value"]
-        return best if best is not None else float("nan")
-    names = [text.partition(":")[0] for text in wanted]
+    """Return what a sweeper compares: the best value of the objective, or all of several at the best checkpoint."""
+    wanted = config.get("objective")
+    if isinstance(wanted, list):
+        return objective_of(wanted, summary["metrics"])
+    best = summary["objective"]["value"]
+    return best if best is not None else float("nan")
+
+
+def objective_of(wanted: str | list[str], metrics: Mapping[str, Mapping[str, Any]]) -> float | list[float]:
+    """Return the value of an objective such as `val/accuracy:max`, or those of several.
+
+    Raises:
+        ConfigError: It is none of the metrics.
+    """
+    names = [text.partition(":")[0] for text in ([wanted] if isinstance(wanted, str) else wanted)]
     missing = [name for name in names if name not in metrics]
     if missing:
         raise ConfigError(f"objective: no metric {missing[0]}; there are {', '.join(metrics)}")
-    return [metrics[name]["value"] for name in names]
+    values = [metrics[name]["value"] for name in names]
+    return values[0] if isinstance(wanted, str) else values
 
 
 def _yaml(value: Mapping[str, Any]) -> str:
@@ -233,16 +283,22 @@ def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> No
     report.write_preprocessing(run, data.spec)
 
 
+def _source_again(config: Config) -> Path | None:
+    """Return what `init_from` names for a run that was stopped before its first checkpoint and starts anew."""
+    return find_weights(config["init_from"], config["output_root"]) if config.get("init_from") else None
+
+
 def _parents(invocation: Invocation) -> list[dict[str, Any]]:
     """Return the runs this one comes from, with the digest of what was taken of them."""
     parents = []
-    for source in (invocation.init_from, invocation.run):
-        if source is not None and (source / "run.json").is_file():
+    source = invocation.init_from
+    if source is not None:
+        if (source / "run.json").is_file():
             record = RunDirectory.reopen(source).record
             summary = source / "summary.json"
-            digest = json.loads(summary.read_bytes()).get("checkpoint") if summary.is_file() else None
+            digest = read_json(summary).get("checkpoint") if summary.is_file() else None
             parents.append({"id": record["id"], "name": record["name"], "checkpoint": digest})
-        elif source is not None and source.is_file():
+        elif source.is_file():
             parents.append({"path": str(source), "checkpoint": files.digest(source)})
     return parents
 
@@ -259,7 +315,6 @@ def _farewell(
     console: Console,
     run: RunDirectory,
     invocation: Invocation,
-    config: Config,
     summary: Mapping[str, Mapping[str, Any]],
     engine: Engine,
 ) -> None:
@@ -267,9 +322,9 @@ def _farewell(
     split = "test" if any(name.startswith("test/") for name in summary) else engine.tracker.objective.split
     shown = {name: entry for name, entry in summary.items() if name.startswith(f"{split}/")}
     report.show_metrics(console, f"Best checkpoint on {split}", shown)
-    name = report.reference_of(run, invocation, config)
+    name = report.reference_of(run)
     # Only a network that tells its parts can be given another head.
     reusable = invocation.verb == "pretrain" and isinstance(network_of(engine.task), HasParts)
-    following = f"ptft finetune init_from={name}" if reusable else f"ptft evaluate run={name}"
+    following = f"finetune init_from={name}" if reusable else f"evaluate run={name}"
     console.say(f"run   {run.path}")
-    console.say("  ".join(["next", " ".join([following, *(f"--plugin {name}" for name in invocation.trusted)])]))
+    console.say(f"next  {report.command_line(invocation, following)}")

@@ -16,7 +16,7 @@ from ptft.engine.cadence import Cadence
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.ema import Ema
-from ptft.engine.evaluate import Evaluation, evaluate
+from ptft.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 from ptft.engine.objective import Objective, Tracker
 from ptft.engine.optimize import PhaseOptimizer
 from ptft.engine.plan import Plan
@@ -34,9 +34,6 @@ from ptft.runtime.distributed import World
 from ptft.runtime.duration import Clock, Duration
 from ptft.runtime.precision import Precision
 from ptft.task.task import Task
-
-_EVALUATION_BATCH = 256
-"""Least examples in a forward pass of an evaluation, which keeps no activations."""
 
 
 class Engine:
@@ -93,7 +90,7 @@ class Engine:
         self.tracker = Tracker(objective, settings.early_stopping)
         self.window = Window(self.device)
         self.ema = Ema(task, settings.ema, set(own_tensors(task))) if settings.ema else None
-        self.evaluation_loaders = data.evaluation_loaders(self._batch_plan(max(settings.batch_size, _EVALUATION_BATCH)))
+        self.evaluation_loaders = data.evaluation_loaders(self._batch_plan(max(settings.batch_size, EVALUATION_BATCH)))
         self._stop = StopRequest()
 
     # --- The loop ---
@@ -130,7 +127,7 @@ class Engine:
             except torch.OutOfMemoryError as error:
                 raise PtftError(
                     f"out of memory at step {self.step + 1}: {str(error).splitlines()[0]}; "
-                    f"halve engine.micro_batch_size (now {self.plan.micro_batch_size}) and resume"
+                    f"start anew with an engine.micro_batch_size smaller than {self.plan.micro_batch_size}"
                 ) from error
         return self.tracker
 

@@ -13,6 +13,9 @@ from ptft.data.data_module import Batch
 from ptft.runtime.precision import Precision
 from ptft.task.task import Media, Metrics, Task
 
+EVALUATION_BATCH = 256
+"""Least examples in a forward pass of an evaluation, which keeps no activations."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -18,6 +18,9 @@ from typing import Any
 from ptft.errors import CheckpointError
 from ptft.runtime import files
 
+_ASIDE = ".replaced"
+"""Where `overwrite` keeps the old run until the new one has begun."""
+
 
 class NameTakenError(CheckpointError):
     """A run of that name exists."""
@@ -33,6 +36,7 @@ class RunDirectory:
         self.path = path
         self.record = record
         self._lock = lock
+        self.withdrawn = False
 
     def __enter__(self) -> "RunDirectory":
         return self
@@ -110,10 +114,29 @@ class RunDirectory:
         """
         try:
             record = json.loads((path / "run.json").read_bytes())
-            record["id"], record["name"]
+            record["id"], record["name"], record["command"], record["status"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} is no run directory: run.json cannot be read ({error})") from error
         return cls(path, record)
+
+    def settle(self) -> None:
+        """Remove what `overwrite` put aside: the new run has begun."""
+        with _told(self.path):
+            files.remove(self.path / _ASIDE)
+
+    def withdraw(self) -> None:
+        """Undo `create`, as nothing was trained: put back what `overwrite` put aside, or remove the directory."""
+        self.withdrawn = True
+        aside = self.path / _ASIDE
+        with _told(self.path):
+            for child in self.path.iterdir():
+                if child not in (aside, self.path / files.LOCK_NAME):
+                    files.remove(child)
+            if not aside.is_dir():
+                files.remove(self.path)
+                return
+            _move_all(aside, self.path)
+            files.remove(aside)
 
     def save(self, **changes: Any) -> None:
         """Change the record and write run.json."""
@@ -147,17 +170,20 @@ class RunDirectory:
             files.append(self.path / "metrics.jsonl", json.dumps(clean) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        """Return the lines of metrics.jsonl; what stands after a damaged one is left out."""
         try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         rows = []
         for line in lines:
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+                break
+            rows.append(row)
         return rows
 
     def truncate_metrics(self, step: int) -> None:
@@ -181,10 +207,12 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _make(path: Path, overwrite: bool) -> files.Lock:
-    """Make the directory, or empty the old one, and hold it."""
+    """Make the directory, or put what the old one holds aside, and hold it."""
     try:
         files.make_directory(path)
     except FileExistsError:
+        if not path.parent.is_dir():
+            raise CheckpointError(f"{path.parent} is no folder, so no run can lie in it; take another name=") from None
         bare = path.is_dir() and _is_bare(path)  # empty, or killed within `create`
         if not overwrite and not bare:
             raise NameTakenError(
@@ -196,12 +224,19 @@ def _make(path: Path, overwrite: bool) -> files.Lock:
                 f"{path} is no run directory, so overwrite=true leaves it alone; take another name="
             ) from None
         lock = _hold(path)  # not while another process writes there
-        # run.json goes last: a directory that was emptied halfway is still known for a run.
-        for child in sorted(path.iterdir(), key=lambda child: child.name == "run.json"):
-            if child.name != files.LOCK_NAME:
-                files.remove(child)
+        aside = path / _ASIDE
+        files.remove(aside)  # of a process that was killed
+        files.make_directory(aside)
+        _move_all(path, aside)
         return lock
     return _hold(path)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Move what a run holds, run.json last: a directory that was emptied halfway is still known for a run."""
+    for child in sorted(source.iterdir(), key=lambda child: child.name == "run.json"):
+        if child.name not in (files.LOCK_NAME, _ASIDE):
+            files.rename(child, target / child.name)
 
 
 def _hold(path: Path) -> files.Lock:
@@ -214,7 +249,7 @@ def _hold(path: Path) -> files.Lock:
 
 def _is_bare(path: Path) -> bool:
     """Tell whether a directory holds nothing but what a run has before its run.json."""
-    early = (files.LOCK_NAME, ".hydra", "config.yaml", ".tmp-config.yaml", ".tmp-run.json")
+    early = (files.LOCK_NAME, _ASIDE, ".hydra", "config.yaml", ".tmp-config.yaml", ".tmp-run.json")
     return all(child.name in early for child in path.iterdir())
 
 

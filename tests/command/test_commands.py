@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +115,43 @@ def test_weights_of_another_model_are_refused_before_training(ptft):
     ptft("finetune", "name=a", *QUICK, "engine.max=1st")
     with pytest.raises(CheckpointError, match="init_partial"):
         ptft("finetune", "init_from=a", "name=b", "model=vision/vgg", "model.widths=[8]", "model.depths=[1]", *QUICK)
-    assert json.loads(Path("outputs/b/run.json").read_text())["status"] == "failed"
+    assert not Path("outputs/b").exists()
+
+
+def test_a_command_refused_while_it_is_built_leaves_the_name_free_and_an_old_run_whole(ptft):
+    ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    before = {
+        path: path.read_bytes() for path in Path("outputs/a").rglob("*") if path.is_file() and path.name != ".lock"
+    }
+    for name in ("a", "b"):
+        with pytest.raises(ConfigError, match="phases"):
+            ptft("finetune", f"name={name}", "overwrite=true", "optimizer.phases.foo.lr=1", *QUICK)
+    assert not Path("outputs/b").exists()
+    after = {
+        path: path.read_bytes() for path in Path("outputs/a").rglob("*") if path.is_file() and path.name != ".lock"
+    }
+    assert after == before
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_again_from_its_weights(ptft, capsys):
+    ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    ptft("finetune", "name=b", "init_from=a", *QUICK, "engine.max=2st")
+    shutil.rmtree("outputs/b/checkpoints")
+    record = json.loads(Path("outputs/b/run.json").read_text())
+    Path("outputs/b/run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    capsys.readouterr()
+    ptft("finetune", "resume=b")
+    assert "initialised from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+@pytest.mark.parametrize("name", ["summary.json", "model/preprocessing.json"])
+def test_damaged_records_of_a_run_are_named(ptft, name, text):
+    ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    Path("outputs/a", name).write_text(text)
+    command = ("evaluate", "run=a") if "model" in name else ("finetune", "resume=a")
+    with pytest.raises(CheckpointError, match=rf"{name} is damaged"):
+        ptft(*command)
 
 
 def test_a_taken_name_is_refused_with_the_three_ways_out(ptft):
@@ -166,3 +203,44 @@ def test_offline_forbids_a_download(ptft, tmp_path, monkeypatch):
 def test_few_labels_keep_each_class(ptft, capsys):
     ptft("finetune", "name=a", "data.label_fraction=0.02", *QUICK, "engine.max=1st")
     assert "1,437 train" not in capsys.readouterr().out
+
+
+def test_a_run_that_a_command_reads_is_never_overwritten(trained, ptft, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    before = sorted(path.name for path in (folder / "outputs/ft").rglob("*"))
+    for words in (
+        ("finetune", "init_from=ft", *QUICK),
+        ("evaluate", "run=ft"),
+        ("evaluate", "run=./outputs/../outputs/ft"),
+    ):
+        with pytest.raises(ConfigError, match="another name"):
+            ptft(*words, "name=ft", "overwrite=true")
+    assert sorted(path.name for path in (folder / "outputs/ft").rglob("*")) == before
+
+
+def test_evaluating_on_another_split_is_told(trained, ptft, monkeypatch, capsys):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    ptft("evaluate", "run=ft", "name=same")
+    assert "too good" not in capsys.readouterr().out
+    ptft("evaluate", "run=ft", "name=other", "data.split.seed=5")
+    assert "too good" in capsys.readouterr().out
+    ptft("evaluate", "run=ft", "name=meant", "data.split.seed=5", "data.allow_changed=true")
+    assert "too good" not in capsys.readouterr().out
+
+
+def test_an_evaluation_gives_the_objective_and_says_what_it_measured(trained, ptft, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    value = ptft("evaluate", "run=ft", "name=loss", "checkpoint=last", "objective=test/loss:min")
+    assert value == summary(folder, "loss")["metrics"]["test/loss"]["value"]
+    record = json.loads((folder / "outputs/loss/run.json").read_text())
+    assert [parent["checkpoint"] for parent in record["parents"]] == [summary(folder, "loss")["checkpoint"]]
+    with pytest.raises(ConfigError, match="no metric val/loss"):
+        ptft("evaluate", "run=ft", "name=wrong", "objective=val/loss:min")
+
+
+def test_no_objective_of_several_chooses_on_the_test_split(ptft):
+    with pytest.raises(ConfigError, match="read once"):
+        ptft("finetune", "name=a", *QUICK, "objective=[val/accuracy:max,test/accuracy:max]")

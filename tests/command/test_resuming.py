@@ -74,12 +74,14 @@ def test_another_number_of_threads_is_said(stopped, capsys):
     assert f"not bit-exact: threads {threads} -> {threads + 1}" in capsys.readouterr().out
 
 
-def test_running_out_of_memory_says_what_to_halve(ptft, monkeypatch):
+def test_running_out_of_memory_says_what_to_lower(ptft, monkeypatch):
     def loop(self, *arguments):
         raise torch.OutOfMemoryError("tried to allocate too much\nlong story")
 
     monkeypatch.setattr(Engine, "_loop", loop)
-    with pytest.raises(PtftError, match=r"out of memory at step 1.*halve engine.micro_batch_size") as error:
+    with pytest.raises(
+        PtftError, match=r"out of memory at step 1.*start anew.*engine.micro_batch_size smaller than 16"
+    ) as error:
         ptft("finetune", "name=a", *QUICK)
     assert "long story" not in str(error.value)
 
@@ -93,3 +95,17 @@ def test_tensorboard_gets_every_logged_value(ptft):
     seen = {event.step: event.value for event in events.Scalars("train/loss")}
     assert seen == pytest.approx(logged, abs=1e-6)
     assert "val/accuracy" in events.Tags()["scalars"]
+
+
+@pytest.mark.parametrize("root", ["here", "outputs"])
+def test_the_resuming_command_that_is_printed_works(ptft, monkeypatch, root):
+    def stop(self, step, max_steps):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "after_update", stop)
+        with pytest.raises(Interrupted) as stopped:
+            ptft("finetune", "name=a", f"output_root={root}", *QUICK)
+    command = str(stopped.value).rpartition("go on with: ptft ")[2]
+    ptft(*command.split())
+    assert json.loads(Path(root, "a", "summary.json").read_text())["steps"] == 12

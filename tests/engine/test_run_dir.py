@@ -56,7 +56,8 @@ def test_overwriting_leaves_nothing_of_the_old_run(tmp_path):
     with create(tmp_path / "run") as run:
         run.append_metrics({"step": 1})
         run.write_text("report/picture.txt", "old")
-    with create(tmp_path / "run", overwrite=True):
+    with create(tmp_path / "run", overwrite=True) as new:
+        new.settle()
         assert sorted(path.name for path in run.path.iterdir()) == [".lock", "config.yaml", "run.json"]
 
 
@@ -260,7 +261,7 @@ def ending(run, error=None):
     console = Quiet()
     raised = None
     try:
-        with recorded(run, console):
+        with recorded(run, console, "ptft finetune resume=run"):
             if error is not None:
                 raise error
     except BaseException as caught:
@@ -291,6 +292,55 @@ def test_every_ending_is_recorded(tmp_path, error, status, code):
             assert "Traceback" in record["error"]
         if isinstance(error, Interrupted):
             assert "go on with: ptft finetune resume=run" in str(raised)
+
+
+def test_a_withdrawn_run_leaves_nothing(tmp_path):
+    with create(tmp_path / "run") as run:
+        run.log("hello")
+        run.withdraw()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_withdrawn_run_gives_back_what_it_was_to_replace(tmp_path):
+    with create(tmp_path / "run") as old:
+        old.write_text("report/picture.txt", "old")
+    with create(tmp_path / "run", overwrite=True) as new:
+        new.write_text("report/picture.txt", "new")
+        new.withdraw()
+    assert RunDirectory.reopen(tmp_path / "run").id == old.id
+    assert (tmp_path / "run/report/picture.txt").read_text() == "old"
+    assert not (tmp_path / "run/.replaced").exists()
+
+
+def test_a_process_killed_while_it_replaces_a_run_is_cleared_away_by_the_next(tmp_path):
+    create(tmp_path / "run").__exit__()
+    create(tmp_path / "run", overwrite=True).__exit__()  # killed before it began
+    assert (tmp_path / "run/.replaced/run.json").is_file()
+    with create(tmp_path / "run", overwrite=True) as run:
+        run.settle()
+    assert not (tmp_path / "run/.replaced").exists()
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_told(tmp_path):
+    (tmp_path / "outputs").write_text("no folder")
+    with pytest.raises(CheckpointError, match="outputs is no folder"):
+        create(tmp_path / "outputs/run")
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", "3", "\xff", '{"step": "x"}'])
+def test_damaged_lines_of_metrics_end_what_is_read(tmp_path, line):
+    with create(tmp_path / "run") as run:
+        run.append_metrics({"step": 1})
+        with (run.path / "metrics.jsonl").open("a", encoding="latin-1") as file:
+            file.write(f"{line}\n")
+        assert run.read_metrics() == [{"step": 1}]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"id": 1, "name": 2}'])
+def test_a_run_json_that_lacks_what_later_commands_need_is_refused(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"run\.json cannot be read"):
+        RunDirectory.reopen(tmp_path)
 
 
 @pytest.mark.parametrize("error", [CheckpointError("no room"), Interrupted("stopped", 143), KeyboardInterrupt()])
