@@ -35,6 +35,8 @@ class Range:
 
 PositiveInt = Annotated[int, Range(least=1)]
 NonNegativeInt = Annotated[int, Range(least=0)]
+Seed = Annotated[int, Range(least=0, below=2**63)]
+"""A seed: what torch takes as one, without the negative numbers."""
 PositiveFloat = Annotated[float, Range(above=0)]
 NonNegativeFloat = Annotated[float, Range(least=0)]
 UnitFloat = Annotated[float, Range(least=0, most=1)]
@@ -43,6 +45,8 @@ PositiveShare = Annotated[float, Range(above=0, most=1)]
 """A share of something that must not be nothing: 0 excluded, 1 included."""
 ProperShare = Annotated[float, Range(above=0, below=1)]
 """A share that must leave something over: 0 and 1 excluded."""
+Decay = Annotated[float, Range(least=0, below=1)]
+"""The share of a running mean that stays at each step: 0 included, 1 excluded."""
 DropRate = Annotated[float, Range(least=0, below=1)]
 """A drop-out probability or a smoothing weight: 0 included, 1 excluded."""
 DurationText = Annotated[str, "duration"]

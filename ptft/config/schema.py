@@ -159,6 +159,8 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     if isinstance(root, str) and (not root.strip() or "\0" in root or len(root) > 1000):
         yield "output_root", f"takes a folder, found {shown(root)}"
     objective = config.get("objective")
+    if objective == []:
+        yield "objective", "takes at least one metric, found an empty list; null takes the task's headline"
     for text in objective if isinstance(objective, list) else [objective]:
         if text is not None and not re.fullmatch(_METRIC + "(:(max|min))?", str(text)):
             yield "objective", f"takes the form `val/accuracy:max`, found {shown(text)}"

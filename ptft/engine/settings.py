@@ -6,7 +6,7 @@ No torch here: the check at the door reads these dataclasses before anything hea
 from dataclasses import dataclass
 from typing import Literal
 
-from ptft.types import DurationText, NonNegativeInt, PositiveFloat, PositiveInt, UnitFloat
+from ptft.types import DurationText, NonNegativeInt, PositiveFloat, PositiveInt, Seed, UnitFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class EngineSettings:
         profile: Write a profile of some steps to report/ (see debug=profile).
     """
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     batch_size: PositiveInt = 64
     micro_batch_size: PositiveInt | Literal["auto"] = "auto"
     max: DurationText = "10ep"

@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 
-from ptft.types import NonNegativeFloat, PositiveFloat
+from ptft.types import Decay, NonNegativeFloat, PositiveFloat
 
 
 def adamw(
     groups: list[dict[str, Any]],
     *,
     lr: PositiveFloat = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: tuple[Decay, Decay] = (0.9, 0.999),
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.01,
 ) -> torch.optim.Optimizer:
