@@ -1,6 +1,8 @@
 """What a person sees while a run goes on: a live progress line on a terminal, plain lines in a pipe and in log.txt."""
 
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,11 +18,22 @@ _REFRESH_SECONDS = 0.25
 """Time between two drawings of the progress line; each costs as much as ten small steps."""
 
 
+class _Screen(RichConsole):
+    """Standard output; when its reader goes away (`ptft finetune | head`), the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on; rich would end the process with the run still called running."""
+        self.quiet = True
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, sys.stdout.fileno())
+        os.close(silence)
+
+
 class Console:
     """Prints to standard output, and to the run's log once there is one."""
 
     def __init__(self, rich: RichConsole | None = None) -> None:
-        self.rich = rich or RichConsole(highlight=False)
+        self.rich = rich or _Screen(highlight=False)
         # A terminal wraps between words; in a pipe a line stays one line.
         self.rich.soft_wrap = not self.rich.is_terminal
         self.log: Callable[[str], None] = _nowhere
