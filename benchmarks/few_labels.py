@@ -4,7 +4,8 @@ Both sides train 1,000 steps on the same 600 images with the same batches, augme
 learning rate is the best on validation, over seeds of their own; then each seed trains both sides, and the differences
 on the test split are paired. A seed decides the order, the augmentation, the initial weights and, as `data.split.seed`,
 which images keep their labels. All seeds start from one pre-training run, so the interval does not tell how another
-would do; it saw no label, and of the test images nothing. Finished runs are not run again: remove OUTPUT to start anew.
+would do. It saw no label and no test image, but most images that are validation under another split seed: validation
+flatters its side, which matters for tuning alone. Finished runs are not run again: remove OUTPUT to start anew.
 """
 
 import argparse
