@@ -1,5 +1,6 @@
 """`ptft evaluate`: measure a finished run on a split, exactly, with intervals, per class and per example."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import torch
 
 from ptft.command import report
 from ptft.command.build import Builder
-from ptft.command.training import objective_of, open_run, recorded, saved_spec
+from ptft.command.training import objective_of, open_run, recorded, saved_spec, withdrawn_if_refused
 from ptft.config.invocation import Invocation
-from ptft.data.data_module import BatchPlan
-from ptft.engine.checkpoint import CheckpointStore
+from ptft.data.data_module import Batch, BatchPlan
+from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.evaluate import EVALUATION_BATCH, evaluate
 from ptft.engine.plan import Plan, apply_memory_format
@@ -20,6 +21,7 @@ from ptft.engine.weights import load_for_evaluation
 from ptft.errors import ConfigError
 from ptft.runtime.device import choose_device
 from ptft.runtime.precision import Precision
+from ptft.task.task import Task
 
 
 def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
@@ -35,33 +37,17 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
     checkpoint = CheckpointStore(parent.checkpoints, parent.id).load_named(str(config["checkpoint"]))
     with open_run(config, invocation) as own, recorded(own, console):
         console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
-        builder = Builder(config, invocation.trusted, console)
-        settings = builder.settings()
-        own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": checkpoint.digest}])
-        spec = saved_spec(parent.path)
-        data = builder.data(spec)
-        if spec is not None and spec.fingerprint != data.spec.fingerprint and not config["data"].get("allow_changed"):
-            console.warn(
-                "these are not the data, or not the split, that the run was trained on: if they share examples with "
-                "its training split, the metrics are too good. data.allow_changed=true says that this is meant"
-            )
-        task = builder.task(data.spec, settings.seed)
-        load_for_evaluation(task, checkpoint)
-        device = choose_device(settings.device)
-        plan = Plan.from_json(checkpoint.state["plan"])
-        task.to(device)
-        apply_memory_format(task, plan.memory_format)
-        loaders = data.evaluation_loaders(
-            BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device)
-        )
+        with withdrawn_if_refused(own, invocation):
+            own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": checkpoint.digest}])
+            builder = Builder(config, invocation.trusted, console)
+            task, loaders, precision, max_batches = _prepare(builder, parent, checkpoint)
         split = str(config["split"])
-        if split not in loaders:
-            raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
-        same = plan.precision if device == torch.device(plan.device) else "fp32"
-        precision = Precision(same if settings.precision == "auto" else settings.precision, device)
-        result = evaluate(task, loaders, split, precision, max_batches=settings.evaluation_batches, with_intervals=True)
+        result = evaluate(task, loaders, split, precision, max_batches=max_batches, with_intervals=True)
         summary = report.summarise(result, split)
-        Recorder(own).pictures(checkpoint.step, result.media)
+        recorder = Recorder(own, builder.make_all("logger", own.path, 0))
+        recorder.row({"step": checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
+        recorder.pictures(checkpoint.step, result.media)
+        recorder.close()
         report.write_predictions(own, result.records, task.label_names())
         own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})
         console.table(f"Classes on {split}", result.table)
@@ -69,3 +55,34 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         console.say(f"run   {own.path}")
         report.check_gate(config.get("gate"), summary)
         return objective_of(config.get("objective") or f"{split}/{task.headline.name}", summary)
+
+
+def _prepare(
+    builder: Builder, parent: RunDirectory, checkpoint: Checkpoint
+) -> tuple[Task, Mapping[str, Iterable[Batch]], Precision, int | None]:
+    """Return the task with its weights, the loader of each split, the precision and the most batches to evaluate."""
+    settings = builder.settings()
+    spec = saved_spec(parent.path)
+    data = builder.data(spec)
+    if (
+        spec is not None
+        and spec.fingerprint != data.spec.fingerprint
+        and not builder.config["data"].get("allow_changed")
+    ):
+        builder.console.warn(
+            "these are not the data, or not the split, that the run was trained on: if they share examples with "
+            "its training split, the metrics are too good. data.allow_changed=true says that this is meant"
+        )
+    task = builder.task(data.spec, settings.seed)
+    load_for_evaluation(task, checkpoint)
+    device = choose_device(settings.device)
+    plan = Plan.from_json(checkpoint.state["plan"])
+    task.to(device)
+    apply_memory_format(task, plan.memory_format)
+    loaders = data.evaluation_loaders(BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device))
+    split = str(builder.config["split"])
+    if split not in loaders:
+        raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
+    same = plan.precision if device == torch.device(plan.device) else "fp32"
+    precision = Precision(same if settings.precision == "auto" else settings.precision, device)
+    return task, loaders, precision, settings.evaluation_batches

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from ptft.config.arguments import quoted
 from ptft.config.invocation import Invocation
 from ptft.data.data_module import DataSpec
 from ptft.engine.console import Console
@@ -93,12 +96,13 @@ def check_gate(gate: Mapping[str, Any] | None, summary: Mapping[str, Mapping[str
         raise GateError(f"the gate was not met: {name} is {value:.4f}, expected {bounds}")
 
 
-def reference_of(run: RunDirectory) -> str:
-    """Return how another command names this run: by its name where runs are looked for, else by its path."""
-    name = str(run.record["name"])
-    if run.path == Path("outputs") / name:
-        return name
-    return str(run.path) if run.path.is_absolute() else f"./{run.path}"
+def naming(key: str, run: RunDirectory) -> str:
+    """Return how another command names this run, `key=...`: by its name where runs are looked for, else by its path."""
+    reference = str(run.record["name"])
+    if run.path != Path("outputs") / reference:
+        reference = str(run.path) if run.path.is_absolute() else f"./{run.path}"
+    plain = re.fullmatch(r"[A-Za-z0-9_./@-]+", reference)
+    return f"{key}={reference}" if plain else shlex.quote(f"{key}={quoted(reference)}")
 
 
 def command_line(invocation: Invocation, words: str) -> str:
@@ -108,7 +112,7 @@ def command_line(invocation: Invocation, words: str) -> str:
 
 def resuming(run: RunDirectory, invocation: Invocation) -> str:
     """Return the command that goes on with a run."""
-    return command_line(invocation, f"{invocation.verb} resume={reference_of(run)}")
+    return command_line(invocation, f"{invocation.verb} {naming('resume', run)}")
 
 
 def _cell(text: str) -> str:

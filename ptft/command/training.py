@@ -322,9 +322,8 @@ def _farewell(
     split = "test" if any(name.startswith("test/") for name in summary) else engine.tracker.objective.split
     shown = {name: entry for name, entry in summary.items() if name.startswith(f"{split}/")}
     report.show_metrics(console, f"Best checkpoint on {split}", shown)
-    name = report.reference_of(run)
     # Only a network that tells its parts can be given another head.
     reusable = invocation.verb == "pretrain" and isinstance(network_of(engine.task), HasParts)
-    following = f"finetune init_from={name}" if reusable else f"evaluate run={name}"
+    following = f"finetune {report.naming('init_from', run)}" if reusable else f"evaluate {report.naming('run', run)}"
     console.say(f"run   {run.path}")
     console.say(f"next  {report.command_line(invocation, following)}")

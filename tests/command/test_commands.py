@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,23 @@ def test_a_command_refused_while_it_is_built_leaves_the_name_free_and_an_old_run
     assert after == before
 
 
+def test_an_evaluation_refused_while_it_is_built_leaves_nothing(ptft):
+    ptft("finetune", "name=a", *QUICK, "engine.max=1st")
+    with pytest.raises(ConfigError, match="leave nothing to train on"):
+        ptft("evaluate", "run=a", "data.split.val=0.5", "data.split.test=0.5")
+    assert [path.name for path in Path("outputs").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["two words", "[red]x", "größe", "a'b"])
+def test_the_next_command_can_be_typed_as_it_stands(ptft, capsys, name):
+    quoted = name.replace("'", "\\'")
+    ptft("finetune", f"name='{quoted}'", *QUICK, "engine.max=1st")
+    following = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert following.startswith("next  ptft evaluate ")
+    ptft(*shlex.split(following)[2:], "name=again")
+    assert summary(Path(), "again")["checkpoint"] == summary(Path(), name)["checkpoint"]
+
+
 def test_a_run_stopped_before_its_first_checkpoint_starts_again_from_its_weights(ptft, capsys):
     ptft("finetune", "name=a", *QUICK, "engine.max=1st")
     ptft("finetune", "name=b", "init_from=a", *QUICK, "engine.max=2st")
@@ -244,3 +262,12 @@ def test_an_evaluation_gives_the_objective_and_says_what_it_measured(trained, pt
 def test_no_objective_of_several_chooses_on_the_test_split(ptft):
     with pytest.raises(ConfigError, match="read once"):
         ptft("finetune", "name=a", *QUICK, "objective=[val/accuracy:max,test/accuracy:max]")
+
+
+def test_an_evaluation_hands_its_metrics_to_the_loggers(trained, ptft, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    ptft("evaluate", "run=ft", "name=logged", "logger=tensorboard")
+    assert list((folder / "outputs/logged/tensorboard").iterdir())
+    row = json.loads((folder / "outputs/logged/metrics.jsonl").read_text())
+    assert row["test/accuracy"] == summary(folder, "logged")["metrics"]["test/accuracy"]["value"]
