@@ -139,6 +139,13 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert b"Traceback" not in error
 
 
+def test_no_traceback_follows_what_hydra_shows_when_its_reader_goes_away(tmp_path):
+    command = f"{sys.executable} -m ptft finetune --info | head -1"
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert "Hydra" in done.stdout and "Traceback" not in done.stderr
+
+
 def test_an_error_on_a_terminal_is_shown_as_it_is(tmp_path):
     import pty
 

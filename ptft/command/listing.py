@@ -29,7 +29,7 @@ def list_options(group: str | None = None, config_dir: str | None = None) -> str
     name = _PLURALS.get(group, group)
     if name not in GROUPS:
         meant = nearest(group, [*GROUPS, *_PLURALS])
-        raise ConfigError(f"there is no group `{group}`{meant or f'; there are {chr(44).join(GROUPS)}'}")
+        raise ConfigError(f"there is no group `{group}`{meant or '; there are ' + ', '.join(GROUPS)}")
     options = tree.options(name)
     if not options:
         return f"{name} has no options yet"

@@ -5,6 +5,7 @@ raises what went wrong, and we tell it.
 """
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
@@ -62,6 +63,7 @@ def launch(verb: str, argv: Sequence[str], command: Command, tell: Callable[[str
 
 def _show(door: Door, arguments: Arguments) -> None:
     """Let Hydra print what was asked for (`--cfg`, `--info`, `--hydra-help`), after checking that it composes."""
+    logging.raiseExceptions = False  # Hydra logs what it shows: no traceback for each line after `--info | head`
     root = arguments.root
     if "--hydra-help" not in arguments.flags:
         with _hydra():

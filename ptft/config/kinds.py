@@ -247,16 +247,17 @@ class Record:
             yield key, f"takes {self.text}, found {shown(value)}"
             return
         known = {f.name: f for f in self.fields}
+        owner = f"`{key}`" if key and self.name.endswith("Settings") else self.name
         for name, item in value.items():
             inner = f"{key}.{name}" if key else str(name)
             if name in known:
                 yield from known[name].kind.complaints(inner, item)
             elif not self.open:
                 takes = f"; it takes {', '.join(known)}" if known else "; it takes none"
-                yield inner, f"{self.name} has no setting `{name}`{nearest(name, known) or takes}"
+                yield inner, f"{owner} has no setting `{name}`{nearest(name, known) or takes}"
         for f in self.fields:
             if f.required and f.name not in value:
-                yield f"{key}.{f.name}" if key else f.name, f"is required by {self.name}: {f.kind.text}"
+                yield f"{key}.{f.name}" if key else f.name, f"is required by {owner}: {f.kind.text}"
 
     def convert(self, value: Any) -> Any:
         """Return the mapping with converted values."""

@@ -38,6 +38,8 @@ CASES = [
     (["optimizer.phases.model.lr=-1"], ["optimizer.phases.model.lr", "takes a number > 0"]),
     (["engine.early_stopping.patience=0"], ["engine.early_stopping.patience", "whole number >= 1"]),
     (["engine.ema=yes_please"], ["engine.ema", "a mapping with the keys decay, warmup"]),
+    (["engine.ema.dcay=0.9"], ["`engine.ema` has no setting `dcay`; did you mean `decay`?"]),
+    (["gate.min=0.9"], ["is required by `gate`: text"]),
     (["objective=[]"], ["takes at least one metric"]),
     (["optimizer.betas=[0.9,1.5]"], ["optimizer.betas[1]", "takes a number >= 0 and < 1, found `1.5`"]),
     (["engine.seed=99999999999999999999"], ["engine.seed", "takes a whole number >= 0 and < "]),
