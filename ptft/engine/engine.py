@@ -5,6 +5,7 @@
 It owns time - device, precision, cadence, checkpoints, logging - and names no task, no model and no data set.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -212,14 +213,9 @@ class Engine:
 
     def evaluate(self, split: str, *, with_intervals: bool = False) -> Evaluation:
         """Evaluate a split with the averaged weights, if there are any, else with the live ones."""
-        arguments: dict[str, Any] = {
-            "max_batches": self.settings.evaluation_batches,
-            "with_intervals": with_intervals,
-        }
-        if self.ema is None:
-            return evaluate(self.task, self.evaluation_loaders, split, self.precision, **arguments)
-        with self.ema.applied():
-            return evaluate(self.task, self.evaluation_loaders, split, self.precision, **arguments)
+        options: dict[str, Any] = {"max_batches": self.settings.evaluation_batches, "with_intervals": with_intervals}
+        with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
+            return evaluate(self.task, self.evaluation_loaders, split, self.precision, **options)
 
     def _announce(self, step: int, row: Mapping[str, float], is_best: bool) -> None:
         objective = self.tracker.objective
@@ -262,8 +258,13 @@ class Engine:
         A crash may have come between a checkpoint, its pointers and the removal of old ones, or newer ones are damaged.
         """
         best = self.tracker.best_step
-        if best is not None and best in self.store.steps():
-            self._point_best(best)
+        if best is not None:
+            try:
+                self.store.load(best)
+            except CheckpointError as error:
+                self.console.warn(f"{error}; of the best checkpoint no more is left, so it is chosen anew from here on")
+                self.tracker.forget_best()
+            self._point_best(self.tracker.best_step or self.step)
         self.store.point("last", self.step)
         self.store.clean()
 

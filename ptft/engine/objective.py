@@ -93,6 +93,10 @@ class Tracker:
             return True
         return self.objective.metric.better(new, old + (margin if self.objective.metric.mode == "max" else -margin))
 
+    def forget_best(self) -> None:
+        """Forget the best value, whose weights are lost: the next one is the best again."""
+        self.best, self.best_step, self.best_metrics = None, None, {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know."""
         keys = ("best", "best_step", "best_metrics", "reference", "waited", "should_stop")

@@ -71,6 +71,7 @@ def resolve_plan(settings: EngineSettings, task: Task, batch: Batch, warn: Calla
     device = batch["index"].device
     memory_format = _memory_format(settings, task, device)
     apply_memory_format(task, memory_format)
+    _check_single_example(settings, task, batch)
     precision = _precision(settings, task, batch, device)
     micro_batch_size = _micro_batch_size(settings, task, batch, Precision(precision, device))
     if micro_batch_size < settings.batch_size and _has_batch_norm(task):
@@ -137,6 +138,20 @@ def _micro_batch_size(settings: EngineSettings, task: Task, batch: Batch, precis
             f"{type(task).__name__} compares the examples of a batch; lower engine.batch_size or leave it at auto"
         )
     return size
+
+
+def _check_single_example(settings: EngineSettings, task: Task, batch: Batch) -> None:
+    """Refuse a batch or a last micro-batch of one example where batch norm can take no statistics over it."""
+    size = settings.batch_size if settings.micro_batch_size == "auto" else settings.micro_batch_size
+    if (settings.batch_size % size or size) > 1 or not _has_batch_norm(task):
+        return
+    try:
+        _trial(task, cut(batch, 1)[:1], Precision("fp32", batch["index"].device))
+    except ValueError as error:
+        raise ConfigError(
+            f"engine.batch_size={settings.batch_size} with engine.micro_batch_size={settings.micro_batch_size} leaves "
+            f"a forward pass of one example, over which batch norm can take no statistics ({error}); change one of them"
+        ) from error
 
 
 def _operations(task: Task, batch: Batch, precision: Precision) -> int:

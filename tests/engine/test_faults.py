@@ -74,7 +74,7 @@ def stop_and_resume(zygote, path, seconds, expected, number, code, started_after
             assert (record["status"], record["exit_code"]) == ("interrupted", code)
         if (path / "metrics.jsonl").exists() and "a checkpoint was written" in output.read_text():
             assert f"after step {steps_done(path)} of 40" in output.read_text()
-            assert f"resume={path.name}" in output.read_text()
+            assert f"resume={path}" in output.read_text()
     assert zygote.run(path) == 0
     assert result(path) == expected
     return status
@@ -262,6 +262,19 @@ def test_a_crash_between_a_checkpoint_and_its_pointer_loses_no_best(tmp_path, mo
     engine.fit()
     assert engine.store.steps() == [30]
     assert engine.tracker.best_step == engine.store.pointed("best") == 30
+
+
+def test_a_best_checkpoint_that_is_damaged_is_told_at_resume_and_chosen_anew(tmp_path):
+    engine = make(tmp_path / "run", stop_at="30st", keep_last=10, checkpoint_every="10st")
+    engine.tracker.best, engine.tracker.best_step = 2.0, 20  # better than anything to come
+    engine.fit()
+    engine.store.point("best", 20)
+    (engine.store.path(20) / "state.json").write_bytes(b"{}")
+    engine = resume(tmp_path / "run", keep_last=10)
+    engine.fit()
+    assert any("chosen anew" in text for text in engine.console.lines)
+    assert engine.tracker.best_step == engine.store.pointed("best") == 40
+    assert engine.store.load_named("best").step == 40
 
 
 def test_what_a_checkpoint_evaluates_to_is_what_was_logged(tmp_path):

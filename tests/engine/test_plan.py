@@ -10,6 +10,7 @@ from ptft.engine.plan import Plan, _operations, largest_that_fits, resolve_plan
 from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError, PtftError
 from ptft.model.vision.convnet import ConvNet
+from ptft.model.vision.resnet import ResNet
 from ptft.runtime import device as devices
 from ptft.runtime.precision import Precision
 from ptft.task.classification import Classification
@@ -96,3 +97,12 @@ def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="no such device"):
         devices.choose_device("cuda")
     assert devices.choose_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 1}, {"batch_size": 32, "micro_batch_size": 31}])
+def test_one_example_alone_is_refused_where_batch_norm_needs_more(batch, sizes):
+    spec = digits().spec
+    settings = replace(SETTINGS, **sizes)
+    with pytest.raises(ConfigError, match=f"batch_size={sizes['batch_size']} .* one example"):
+        resolve_plan(settings, Classification(ResNet(spec, widths=(4, 4, 4, 4)), spec).train(), batch, print)
+    assert resolve_plan(settings, Classification(ConvNet(spec), spec).train(), batch, print).micro_batch_size
