@@ -6,8 +6,6 @@ from ptft.engine.run_dir import RunDirectory
 from ptft.logger.logger import Logger
 from ptft.task.task import Media
 
-_POSITION = ("step", "epoch", "time", "cpu")
-
 
 class Recorder:
     """Writes rows of metrics and pictures."""
@@ -18,7 +16,7 @@ class Recorder:
         self.report = run.path / "report"
 
     def row(self, position: Mapping[str, float], values: Mapping[str, float]) -> None:
-        """Write the metrics of a step; `position` holds step, epoch, time and cpu."""
+        """Write the metrics of a step; `position` holds `step`, and in training epoch, time and cpu."""
         self.run.append_metrics({**position, **values})
         for logger in self.loggers:
             logger.scalars(int(position["step"]), values)
