@@ -82,7 +82,7 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
         sys.path.append(str(Path.cwd()))  # last, so that nothing here hides an installed package
     for plugin in found.plugin:
         if wrong := find_plugin(plugin):
-            raise ConfigError(f"--plugin {plugin} {wrong}")
+            raise ConfigError(f"--plugin {plugin}: {wrong}")
     flags = [flag for flag in ("multirun", "run", "resolve", "hydra_help", "shell_completion") if getattr(found, flag)]
     values = [flag for flag in ("cfg", "package", "info") if getattr(found, flag) is not None]
     handed = [f"--{flag.replace('_', '-')}" for flag in flags]

@@ -3,11 +3,13 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from ptft.data.data_module import BatchPlan
 from ptft.data.vision.digits import Digits
+from ptft.errors import ConfigError
 
 
 def ready(**settings):
@@ -23,6 +25,11 @@ def test_digits_are_scikit_learns_and_lose_nothing_as_bytes():
     assert np.abs(arrays.images[:, 0] / 255 - reference.images / 16).max() <= 0.5 / 255
     assert (arrays.labels == reference.target).all()
     assert arrays.classes == tuple("0123456789")
+
+
+def test_a_path_that_would_not_be_read_is_refused():
+    with pytest.raises(ConfigError, match="come with scikit-learn"):
+        ready(path="my/digits")
 
 
 def test_splits_have_the_documented_sizes():

@@ -11,15 +11,25 @@ import numpy.typing as npt
 
 from ptft.data.image_arrays import ImageArrays
 from ptft.data.in_memory import InMemoryImages
+from ptft.errors import ConfigError
 
 
 class Digits(InMemoryImages):
-    """The 1,797 digits of scikit-learn; settings as told at `InMemoryImages`, but `path` and `download` do nothing."""
+    """The 1,797 digits of scikit-learn; settings as told at `InMemoryImages`, but there is nothing to download."""
 
     title = "digits"
 
     def read(self) -> ImageArrays:
-        """Return the digits, their values 0..16 spread over 0..255 so that each stays a value of its own."""
+        """Return the digits, their values 0..16 spread over 0..255 so that each stays a value of its own.
+
+        Raises:
+            ConfigError: A path is given: these data lie in scikit-learn, and nothing of the path would be read.
+        """
+        if self.path is not None:
+            raise ConfigError(
+                f"data.path={self.path}: the digits come with scikit-learn and are read from nowhere else; leave it "
+                "out, or choose other data with data=... (`ptft list data` names them)"
+            )
         table = _read_table()
         images = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
         return ImageArrays(images, table[:, 64].astype(np.int64), tuple(str(digit) for digit in range(10)))
