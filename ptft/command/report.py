@@ -101,8 +101,10 @@ def naming(key: str, run: RunDirectory) -> str:
     reference = str(run.record["name"])
     if run.path != Path("outputs") / reference:
         reference = str(run.path) if run.path.is_absolute() else f"./{run.path}"
-    plain = re.fullmatch(r"[A-Za-z0-9_./@-]+", reference)
-    return f"{key}={reference}" if plain else shlex.quote(f"{key}={quoted(reference)}")
+    if re.fullmatch(r"[A-Za-z0-9_./@-]+", reference):
+        return f"{key}={reference}"
+    text = f"{key}={quoted(reference)}"
+    return shlex.quote(text) if re.search(r'[$`"\\!]', text) else f'"{text}"'  # easier on the eye than '"'"'
 
 
 def command_line(invocation: Invocation, words: str) -> str:
