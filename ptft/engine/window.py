@@ -23,7 +23,7 @@ class Window:
     def _clear(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, Any] = {}
-        self.coefficients: dict[str, float] = {}
+        self.weighted: dict[str, Tensor] = {}
         self.scalars: dict[str, Tensor] = {}
         self.scalar_counts: dict[str, int] = {}
 
@@ -33,7 +33,8 @@ class Window:
             if name not in self.sums:
                 self.sums[name] = torch.zeros((), dtype=self._dtype, device=self._device)
             self.sums[name] += value.detach()
-            self.coefficients[name] = coefficients.get(name, 1.0)
+            if name in coefficients:  # it may change from step to step
+                self.weighted[name] = self.weighted.get(name, 0.0) + coefficients[name] * value.detach().to(self._dtype)
 
     def add_counts(self, counts: Mapping[str, int | Tensor]) -> None:
         """Add the counts of one global batch."""
@@ -48,8 +49,9 @@ class Window:
 
     def take(self) -> dict[str, float]:
         """Return the means and start again: `loss` is the weighted total; several terms follow one by one."""
-        terms = {name: float(value) / max(float(self.counts[name]), 1.0) for name, value in self.sums.items()}
-        values = {"loss": sum(self.coefficients[name] * value for name, value in terms.items())}
+        counts = {name: max(float(count), 1.0) for name, count in self.counts.items()}
+        terms = {name: float(value) / counts[name] for name, value in self.sums.items()}
+        values = {"loss": sum(float(self.weighted.get(name, self.sums[name])) / counts[name] for name in terms)}
         if len(terms) > 1:
             values |= terms
         values |= {name: float(value) / self.scalar_counts[name] for name, value in self.scalars.items()}
@@ -61,7 +63,7 @@ class Window:
         return {
             "sums": dict(self.sums),
             "counts": dict(self.counts),
-            "coefficients": dict(self.coefficients),
+            "weighted": dict(self.weighted),
             "scalars": dict(self.scalars),
             "scalar_counts": dict(self.scalar_counts),
         }
@@ -70,6 +72,6 @@ class Window:
         """Take back what `state_dict` returned."""
         self.sums = {name: value.to(self._device) for name, value in state["sums"].items()}
         self.counts = dict(state["counts"])
-        self.coefficients = dict(state["coefficients"])
+        self.weighted = {name: value.to(self._device) for name, value in state["weighted"].items()}
         self.scalars = {name: value.to(self._device) for name, value in state["scalars"].items()}
         self.scalar_counts = dict(state["scalar_counts"])

@@ -213,3 +213,11 @@ def test_the_window_gives_exact_means_over_unequal_batches():
     values = window.take()
     assert values == pytest.approx({"a": 36 / 16, "b": 0.5, "loss": 36 / 16 + 0.25, "x": 12.0})
     assert window.take() == {"loss": 0}
+
+
+def test_the_window_weighs_each_step_with_its_own_coefficient():
+    window = Window(CPU)
+    for coefficient in (1.0, 0.0):  # an annealed term
+        window.add_losses({"a": torch.tensor(4.0)}, {"a": coefficient})
+        window.add_counts({"a": 1})
+    assert window.take() == {"loss": 2.0}
