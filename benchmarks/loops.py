@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.contest import Loop, cpu_seconds
 from ptft.command.build import Builder
-from ptft.command.training import assemble, open_run
+from ptft.command.running import open_run
+from ptft.command.training import assemble
 from ptft.config.invocation import Invocation
 from ptft.engine.console import Console
 

@@ -147,7 +147,10 @@ class Builder:
         """Build the schedule behind its warm-up."""
         node = dict(self.config["schedule"])
         max_steps = clock.max_steps or 0
-        warmup = min(Duration.parse(node.pop("warmup"), "schedule.warmup").steps(clock), max_steps)
+        asked = Duration.parse(node.pop("warmup"), "schedule.warmup").steps(clock)
+        warmup = min(asked, max_steps)
+        if asked > max_steps:
+            self.console.warn(f"schedule.warmup is {asked} steps, the training {max_steps}: it is all warm-up")
         schedule = instantiate(node, trusted=self.trusted, group="schedule")
         schedule.setup(Clock(clock.batch_size, clock.num_examples, max_steps - warmup))
         return WarmedUp(schedule, warmup, max_steps)

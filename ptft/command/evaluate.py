@@ -8,7 +8,8 @@ import torch
 
 from ptft.command import report
 from ptft.command.build import Builder
-from ptft.command.training import objective_of, open_run, recorded, saved_spec, withdrawn_if_refused
+from ptft.command.running import open_run, recorded, withdrawn_if_refused
+from ptft.command.training import objective_of, saved_spec
 from ptft.config.invocation import Invocation
 from ptft.data.data_module import Batch, BatchPlan
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore

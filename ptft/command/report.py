@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ def check_gate(gate: Mapping[str, Any] | None, summary: Mapping[str, Mapping[str
     if name not in summary:
         raise ConfigError(f"gate.metric={name}: no such metric; this run gives {', '.join(summary)}")
     value, least, most = summary[name]["value"], gate.get("min"), gate.get("max")
+    value = math.nan if value is None else value  # JSON knows no NaN
     passed = (least is None or value >= least) and (most is None or value <= most) and value == value
     if not passed:
         bounds = " and ".join([f"at least {least}"] * (least is not None) + [f"at most {most}"] * (most is not None))

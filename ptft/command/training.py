@@ -1,11 +1,6 @@
 """What `pretrain` and `finetune` share: everything from the checked config to the run's summary, in order."""
 
-import contextlib
-import os
-import re
-import secrets
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +8,7 @@ import yaml
 
 from ptft.command import report
 from ptft.command.build import Builder, network_of
+from ptft.command.running import as_yaml, open_run, recorded, withdrawn_if_refused
 from ptft.command.source import damaged, read_json
 from ptft.config.invocation import Invocation
 from ptft.data.data_module import DataModule, DataSpec
@@ -20,28 +16,16 @@ from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.engine import Engine
 from ptft.engine.plan import Plan
-from ptft.engine.run_dir import NameTakenError, RunDirectory
-from ptft.engine.signals import terminable
+from ptft.engine.run_dir import RunDirectory
 from ptft.engine.weights import load_for_evaluation
 from ptft.errors import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    CheckpointError,
     ConfigError,
     DataError,
-    GateError,
-    Interrupted,
-    PtftError,
 )
 from ptft.model.parts import HasParts
-from ptft.runtime import files
-from ptft.runtime.device import versions
 from ptft.runtime.find import find_weights
 
 Config = Mapping[str, Any]
-_MADE_NAME = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")
-"""What a name ends with that ptft made itself."""
 
 
 def train(config: Config, invocation: Invocation) -> float | list[float]:
@@ -62,6 +46,7 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         console.say(f"run {run.path}")
         with withdrawn_if_refused(run, invocation):
             engine = assemble(builder, invocation, run, checkpoint)
+            check_metric_names(engine, config)
         engine.fit()
         engine.recorder.close()
         summary = hand_over(builder, engine, run)
@@ -86,49 +71,6 @@ def finished_summary(config: Config, invocation: Invocation) -> dict[str, Any] |
     return summary if all(before.get(key) == config["engine"].get(key) for key in lengths) else None
 
 
-def open_run(config: Config, invocation: Invocation) -> RunDirectory:
-    """Make the run directory, or go on with the one that is resumed; it is held until it is closed.
-
-    Raises:
-        ConfigError: It would overwrite the run that it starts from or measures.
-        NameTakenError: There is a run of that name.
-        CheckpointError: The directory cannot be made or opened.
-    """
-    facts: dict[str, Any] = {
-        "name": config["name"],
-        "command": invocation.verb,
-        "argv": list(invocation.argv),
-        "parents": _parents(invocation),
-        "versions": versions(),
-        "world_size": 1,
-    }
-    if invocation.resume is not None:
-        run = RunDirectory.resume(invocation.resume)
-        _say_what_differs(run.record.get("versions") or {}, facts["versions"])
-        resumed = [*run.record.get("resumed", []), facts["argv"]]
-        run.save(status="running", exit_code=None, error=None, ended=None, process=os.getpid(), resumed=resumed)
-        run.write_text("config.yaml", _yaml(config))
-        return run
-    name = str(config["name"])
-    path = Path(config["output_root"]) / name
-    for source in (invocation.init_from, invocation.run):
-        if source is not None and source.resolve().is_relative_to(path.resolve()):
-            raise ConfigError(f"name={name}: {path} holds what this command reads ({source}); take another name")
-    texts = {
-        ".hydra/hydra.yaml": _yaml(invocation.hydra),
-        ".hydra/overrides.yaml": yaml.safe_dump(list(invocation.overrides)),
-        ".hydra/config.yaml": _yaml(config),
-        "config.yaml": _yaml(config),
-    }
-    try:
-        return RunDirectory.create(path, overwrite=bool(config.get("overwrite")), facts=facts, texts=texts)
-    except NameTakenError:
-        if any(text.startswith("name=") for text in invocation.overrides) or not _MADE_NAME.search(name):
-            raise
-        # Of runs that start in the same second two may draw the same four digits.
-        return open_run({**config, "name": name[:-4] + secrets.token_hex(2)}, invocation)
-
-
 def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkpoint: Checkpoint | None) -> Engine:
     """Build everything in order, and put a resumed run where its checkpoint stands."""
     settings = builder.settings()
@@ -143,11 +85,39 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     step = checkpoint.step if checkpoint is not None else 0
     engine = builder.engine(task, data, settings, plan, run, step)
     if checkpoint is not None:
+        if checkpoint.step > engine.stop_step:
+            raise ConfigError(
+                f"{run.path} has done {checkpoint.step} steps already, and engine.max or engine.stop_at end it at "
+                f"{engine.stop_step}; give a length of at least {checkpoint.step}st"
+            )
         engine.load(checkpoint)
         builder.console.say(f"resumed at step {checkpoint.step} of {engine.stop_step}")
     if invocation.resume is not None:
+        run.write_text("config.yaml", as_yaml(builder.config))
         run.truncate_metrics(checkpoint.step if checkpoint is not None else -1)
     return engine
+
+
+def check_metric_names(engine: Engine, config: Config) -> None:
+    """Refuse an objective or a gate on a metric that there will not be, before hours go into training.
+
+    Only an evaluation tells what a task measures; one is made where the config names a metric.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    wanted, gate = config.get("objective") or [], config.get("gate") or {}
+    named = [
+        (f"objective={text}", text.partition(":")[0]) for text in ([wanted] if isinstance(wanted, str) else wanted)
+    ]
+    named += [("gate.metric", gate["metric"])] if gate.get("metric") else []
+    if not named:
+        return
+    known = engine.evaluate(engine.tracker.objective.split).metrics
+    there = [f"{split}/{name}" for split in ("val", "test") for name in known]
+    for key, name in named:
+        if name not in there:
+            raise ConfigError(f"{key}: there is no metric `{name}`; this task gives {', '.join(there)}")
 
 
 def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, Any]:
@@ -192,58 +162,6 @@ def saved_spec(run: Path) -> DataSpec | None:
         raise damaged(path, error) from None
 
 
-@contextlib.contextmanager
-def withdrawn_if_refused(run: RunDirectory, invocation: Invocation) -> Iterator[None]:
-    """Take a new run directory away again when the block, which builds everything, refuses to.
-
-    The name is free then, and a run that `overwrite=true` was to replace is as it was.
-    """
-    try:
-        yield
-    except BaseException as error:
-        if invocation.resume is None and isinstance(error, PtftError) and not isinstance(error, Interrupted):
-            run.withdraw()
-        else:
-            run.settle()
-        raise
-    run.settle()
-
-
-@contextlib.contextmanager
-def recorded(run: RunDirectory, console: Console, resuming: str | None = None) -> Iterator[None]:
-    """Record in run.json how the block ends, and send what is said to log.txt.
-
-    Args:
-        run: The run, held.
-        console: Where things are said.
-        resuming: The command that goes on after an interruption; None: there is none.
-    """
-    console.log = run.log
-    try:
-        with terminable():
-            yield
-    except GateError as error:
-        run.finish("done", error.exit_code, str(error))
-        raise
-    except (Interrupted, KeyboardInterrupt) as error:
-        code = error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
-        with contextlib.suppress(CheckpointError):  # a disk that refuses must not hide why the run ended
-            run.finish("interrupted", code, str(error) or "interrupted")
-        if isinstance(error, Interrupted) and resuming is not None:
-            raise Interrupted(f"{error}\ngo on with: {resuming}", code) from None
-        raise
-    except Exception as error:
-        if run.withdrawn:
-            raise
-        text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
-        with contextlib.suppress(CheckpointError):
-            run.finish("failed", getattr(error, "exit_code", FAILED), text)
-            console.log(f"failed: {text}")
-        raise
-    else:
-        run.finish("done", DONE)
-
-
 def _objective(config: Config, summary: Mapping[str, Any]) -> float | list[float]:
     """Return what a sweeper compares: the best value of the objective, or all of several at the best checkpoint."""
     wanted = config.get("objective")
@@ -267,10 +185,6 @@ def objective_of(wanted: str | list[str], metrics: Mapping[str, Mapping[str, Any
     return values[0] if isinstance(wanted, str) else values
 
 
-def _yaml(value: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(value), sort_keys=False)
-
-
 def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> None:
     """Keep a run on the data it began with."""
     before = run.record.get("fingerprint")
@@ -286,29 +200,6 @@ def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> No
 def _source_again(config: Config) -> Path | None:
     """Return what `init_from` names for a run that was stopped before its first checkpoint and starts anew."""
     return find_weights(config["init_from"], config["output_root"]) if config.get("init_from") else None
-
-
-def _parents(invocation: Invocation) -> list[dict[str, Any]]:
-    """Return the runs this one comes from, with the digest of what was taken of them."""
-    parents = []
-    source = invocation.init_from
-    if source is not None:
-        if (source / "run.json").is_file():
-            record = RunDirectory.reopen(source).record
-            summary = source / "summary.json"
-            digest = read_json(summary).get("checkpoint") if summary.is_file() else None
-            parents.append({"id": record["id"], "name": record["name"], "checkpoint": digest})
-        elif source.is_file():
-            parents.append({"path": str(source), "checkpoint": files.digest(source)})
-    return parents
-
-
-def _say_what_differs(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Say what keeps a resumed run from being bit-identical."""
-    keys = ("torch", "threads", "cpu_flags", "cuda", "gpu")
-    changed = [f"{key} {before.get(key)} -> {after[key]}" for key in keys if before.get(key) != after[key]]
-    if changed:
-        Console().warn(f"not bit-exact: {'; '.join(changed)}")
 
 
 def _farewell(

@@ -5,6 +5,7 @@ plain result, before torch is imported and before anything is written.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,15 @@ from ptft.config.problems import COMMAND_LINE, Problem, as_error
 from ptft.config.saved import CHOSEN_AGAIN, RESUMED, check_resumed, read_saved, store_saved
 from ptft.config.schema import check_config, complete
 from ptft.config.tree import GROUPS, Tree
+from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError
 from ptft.runtime.find import find_run, find_weights, is_path
+
+TRAINS_ONLY = ("optimizer", "schedule", "adapt", "augmentation")
+"""Groups that an evaluation has no use for."""
+MEASURES = ("batch_size", "device", "evaluation_batches", "precision")
+"""Settings of the engine that an evaluation follows."""
+_TRAINS = {field.name for field in dataclasses.fields(EngineSettings)} - set(MEASURES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +137,7 @@ class Door:
         """Hand a saved config to Hydra and return the root to compose; what may not stand beside it is a problem."""
         chosen = [override.key_or_group for override in overrides if override.key_or_group in GROUPS]
         if key == "run":
+            problems += _without_effect(overrides)
             store_saved(saved, evaluate=True, without=chosen)
             return self.root
         made_by = saved.get("command")
@@ -200,6 +209,8 @@ class Door:
             config["experiment"] = choices["experiment"]
         if config.get("auto_resume") is True and config.get("name") is None:
             complaints.append(("auto_resume", "needs name=: the run of that name is gone on with if there is one"))
+        if config.get("auto_resume") is True and config.get("overwrite") is True:
+            complaints.append(("overwrite", "cannot stand beside auto_resume=true, which goes on with the run"))
         if rename is not None:
             rename(config, choices)
         broken = {key for key, _ in complaints}
@@ -245,6 +256,17 @@ class Door:
     def _refuse(self, problems: Sequence[Problem]) -> None:
         if problems:
             raise as_error(self.verb, problems)
+
+
+def _without_effect(overrides: Sequence[Override]) -> list[Problem]:
+    """Return the overrides that an evaluation has no use for: it trains nothing."""
+    found = []
+    for override in overrides:
+        group, _, rest = str(override.key_or_group).partition(".")
+        if group in TRAINS_ONLY or (group == "engine" and rest.partition(".")[0] in _TRAINS):
+            text = f"has no effect on an evaluation; of engine, {', '.join(MEASURES)} have"
+            found.append(Problem(str(override.input_line), text, COMMAND_LINE))
+    return found
 
 
 def _choices(composed: DictConfig, saved: dict[str, Any] | None) -> dict[str, str]:

@@ -122,7 +122,8 @@ class Engine:
         self.store.check_space(least_bytes(self.task, self.optimizers.values(), averaged=self.ema is not None))
         self.task.train()
         self.stopwatch.start(self.step)
-        with self._stop.listening(), Profiler(self.settings.profile, self.recorder.report) as profiler:
+        profiler = Profiler(self.settings.profile, self.recorder.report, self.stop_step - self.step)
+        with self._stop.listening(), profiler:
             try:
                 self._loop(update, profiler)
             except torch.OutOfMemoryError as error:

@@ -126,6 +126,10 @@ def _precision(settings: EngineSettings, task: Task, batch: Batch, device: torch
 
 def _micro_batch_size(settings: EngineSettings, task: Task, batch: Batch, precision: Precision) -> int:
     size = settings.batch_size
+    if not task.splittable and size < 2:
+        raise ConfigError(
+            f"engine.batch_size={size}: the loss of {type(task).__name__} compares the examples of a batch; take 2"
+        )
     if settings.micro_batch_size == "auto":
         if precision.device.type == "cpu":
             return size

@@ -8,17 +8,23 @@ _WAIT, _WARMUP, _ACTIVE = 5, 2, 10
 """Steps passed over, steps traced but thrown away, steps kept."""
 
 
+_STEPS = _WAIT + _WARMUP + _ACTIVE
+
+
 class Profiler:
     """Profiles the steps inside the block; does nothing when switched off.
 
     Writes `profile.json` (for chrome://tracing or ui.perfetto.dev) and `profile.txt` to `directory`.
     """
 
-    def __init__(self, enabled: bool, directory: Path) -> None:
+    def __init__(self, enabled: bool, directory: Path, steps: int) -> None:
         self._directory = directory
         self._profile: torch.profiler.profile | None = None
         if enabled:
-            schedule = torch.profiler.schedule(wait=_WAIT, warmup=_WARMUP, active=_ACTIVE, repeat=1)
+            wait, warmup, active = (
+                (_WAIT, _WARMUP, _ACTIVE) if steps >= _STEPS else (0, min(1, steps - 1), max(1, steps - 1))
+            )
+            schedule = torch.profiler.schedule(wait=wait, warmup=warmup, active=active, repeat=1)
             self._profile = torch.profiler.profile(schedule=schedule, on_trace_ready=self._write)
 
     def __enter__(self) -> "Profiler":

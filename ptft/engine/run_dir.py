@@ -7,6 +7,7 @@ log.txt  metrics.jsonl  checkpoints/  model/  summary.json  predictions.csv  rep
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import subprocess
@@ -148,8 +149,9 @@ class RunDirectory:
         self.save(status=status, exit_code=exit_code, error=error, ended=now())
 
     def write_json(self, name: str, value: Any) -> None:
-        """Replace a JSON file of the run as a whole."""
-        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        """Replace a JSON file of the run as a whole; what is not a finite number becomes null, as JSON knows no NaN."""
+        text = json.dumps(_clean(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        self.write_text(name, text + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a text file of the run as a whole, making its folder."""
@@ -165,9 +167,8 @@ class RunDirectory:
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; it stays valid JSON, so a value that is not finite becomes null."""
-        clean = {key: None if _not_finite(value) else value for key, value in values.items()}
         with _told(self.path / "metrics.jsonl"):
-            files.append(self.path / "metrics.jsonl", json.dumps(clean) + "\n")
+            files.append(self.path / "metrics.jsonl", json.dumps(_clean(values)) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; what stands after a damaged one is left out."""
@@ -253,8 +254,13 @@ def _is_bare(path: Path) -> bool:
     return all(child.name in early for child in path.iterdir())
 
 
-def _not_finite(value: Any) -> bool:
-    return isinstance(value, float) and value - value != 0
+def _clean(value: Any) -> Any:
+    """Return JSON values with null in the place of each number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _git_state() -> dict[str, Any] | None:

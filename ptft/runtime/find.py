@@ -79,6 +79,8 @@ def find_weights(reference: str, output_root: str | Path = "outputs") -> Path:
     Raises:
         ConfigError: There is no such thing.
     """
+    if reference.partition(":")[0] in ("hub", "torchvision"):
+        raise ConfigError(f"{reference}: remote weights are not read yet; fetch the file and give its path as ./file")
     if "\0" not in reference and is_path(reference) and Path(reference).expanduser().exists():
         return Path(reference).expanduser()
     return find_run(reference, output_root)

@@ -10,7 +10,7 @@ import pytest
 import torch  # noqa: F401  loaded before forking
 
 from ptft.command import training
-from ptft.command.training import open_run, recorded
+from ptft.command.running import open_run, recorded
 from ptft.config.invocation import Invocation
 from ptft.config.place import unused_name
 from ptft.engine.run_dir import NameTakenError, RunDirectory
