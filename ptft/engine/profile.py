@@ -21,9 +21,9 @@ class Profiler:
         self._directory = directory
         self._profile: torch.profiler.profile | None = None
         if enabled:
-            wait, warmup, active = (
-                (_WAIT, _WARMUP, _ACTIVE) if steps >= _STEPS else (0, min(1, steps - 1), max(1, steps - 1))
-            )
+            wait, warmup, active = _WAIT, _WARMUP, _ACTIVE
+            if steps < _STEPS:  # a short training is kept whole, but for the first step
+                wait, warmup, active = 0, int(steps > 1), max(1, steps - 1)
             schedule = torch.profiler.schedule(wait=wait, warmup=warmup, active=active, repeat=1)
             self._profile = torch.profiler.profile(schedule=schedule, on_trace_ready=self._write)
 
