@@ -4,71 +4,20 @@ import errno
 import os
 import random
 import shutil
-from pathlib import Path
 
 import pytest
-import torch
 
-from ptft.engine.checkpoint import CheckpointStore
 from ptft.errors import CheckpointError
 from ptft.runtime import files
 from tests.engine.disk import FaultyDisk, Killed, PowerCut
-
-RUN = "0123456789abcdef"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """The faults here are made at the calls of `files`; tests/runtime/test_files.py looks at fsync."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
-def contents(step):
-    """Return tensors and state of which every part tells the step."""
-    values = torch.arange(7.0) + step
-    tied = torch.full((2, 3), float(step))
-    tensors = {
-        "model.weight": tied,
-        "model.tied": tied,
-        "model.count": torch.tensor(step),
-        "model.empty": torch.ones(0),
-    }
-    state = {"step": step, "optimizers": {"model": {0: {"exp_avg": values, "step": float(step)}}}, "ema": None}
-    return tensors, state
-
-
-def is_whole(checkpoint):
-    """Tell whether every part of a checkpoint is of its step: old or new, never a mix."""
-    step = checkpoint.step
-    return (
-        bool((checkpoint.tensors["model.weight"] == step).all())
-        and torch.equal(checkpoint.tensors["model.tied"], checkpoint.tensors["model.weight"])
-        and checkpoint.tensors["model.count"].item() == step
-        and checkpoint.state["step"] == step
-        and torch.equal(checkpoint.state["optimizers"]["model"][0]["exp_avg"], torch.arange(7.0) + step)
-    )
-
-
-def save(store, step, is_best=False):
-    """Save as the engine does."""
-    store.save(step, *contents(step))
-    if is_best:
-        store.point("best", step, value=0.5)
-    store.clean()
-
-
-def store_at(directory, keep_last=2):
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    return CheckpointStore(directory, RUN, keep_last)
-
-
-def newest(store):
-    """Load the newest checkpoint; nothing damaged may stand in the way."""
-    warnings = []
-    checkpoint = store.load_newest(warnings.append)
-    assert warnings == []
-    return checkpoint
-
+from tests.engine.saved import (
+    contents,
+    is_whole,
+    newest,
+    no_waiting_for_the_disk,  # noqa: F401  it serves every test
+    save,
+    store_at,
+)
 
 HISTORIES = {"no checkpoint": [], "one checkpoint": [(3, True)], "retention full": [(3, True), (6, False), (9, False)]}
 MOMENTS = ("before", "within", "after")
@@ -180,138 +129,6 @@ def test_a_deleted_run_stays_deleted(tmp_path):
     with pytest.raises(CheckpointError, match="No such file"):
         save(store, 6)
     assert not (tmp_path / "run").exists()
-
-
-# --- Damage ---
-
-
-@pytest.fixture(scope="module")
-def two_saved(tmp_path_factory):
-    store = store_at(tmp_path_factory.mktemp("damage") / "run" / "checkpoints")
-    store.directory.parent.mkdir(exist_ok=True)
-    save(store, 3, is_best=True)
-    save(store, 6)
-    return store
-
-
-def damaged(store, file: Path, data: bytes | None):
-    """Give a file other bytes (None: remove it), tell what loading says, and put everything back."""
-    before = file.read_bytes() if file.exists() else None
-    file.unlink() if data is None else file.write_bytes(data)
-    warnings = []
-    try:
-        assert is_whole(store.load(6)) and False, f"damage of {file.name} went unnoticed"
-    except CheckpointError:
-        checkpoint = store.load_newest(warnings.append)
-    finally:
-        file.unlink(missing_ok=True)
-        if before is not None:
-            file.write_bytes(before)
-    assert checkpoint.step == 3
-    assert len(warnings) == 1
-    return warnings[0]
-
-
-def flip_bits(store, trials):
-    generator = random.Random(0)
-    names = sorted(path.name for path in store.path(6).iterdir())
-    for trial in range(trials):
-        file = store.path(6) / names[trial % len(names)]
-        data = bytearray(file.read_bytes())
-        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
-        assert file.name in damaged(store, file, bytes(data))
-
-
-def test_every_flipped_bit_is_noticed_and_its_file_named(two_saved):
-    flip_bits(two_saved, 200)
-
-
-@pytest.mark.slow
-def test_every_one_of_many_flipped_bits_is_noticed(two_saved):
-    flip_bits(two_saved, 4000)
-
-
-def test_truncated_zeroed_empty_and_missing_files_are_noticed(two_saved):
-    generator = random.Random(1)
-    for file in sorted(two_saved.path(6).iterdir()):
-        data = file.read_bytes()
-        cuts = [generator.randrange(1, len(data)) for _ in range(15)]
-        for wrong in [b"", None, data + b"\0", *(data[:cut] for cut in cuts)]:
-            assert file.name in damaged(two_saved, file, wrong)
-        for cut in cuts:
-            if any(data[cut:]):
-                assert file.name in damaged(two_saved, file, data[:cut] + bytes(len(data) - cut))
-
-
-def test_extra_and_swapped_files_are_noticed(two_saved):
-    assert "extra.safetensors" in damaged(two_saved, two_saved.path(6) / "extra.safetensors", b"{}")
-    for file in sorted(two_saved.path(6).iterdir()):
-        damaged(two_saved, file, (two_saved.path(3) / file.name).read_bytes())
-
-
-def test_a_meaning_that_stays_but_bytes_that_differ_are_noticed(two_saved):
-    file = two_saved.path(6) / "manifest.json"
-    assert "manifest.json" in damaged(two_saved, file, file.read_bytes().replace(b"\n", b"\n "))
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["[]", "3", "null", "{}", '{"files": 3, "run": "0123456789abcdef", "step": 6}', "[" * 100_000, '"\ud800"',
-     '{"files": [1], "run": "0123456789abcdef", "step": 6}', '{"files": {"state.json": 5}, "run": "x", "step": 6}',
-     '{"files": {"state.json": {}}, "run": "0123456789abcdef", "step": 6}'],
-)  # fmt: skip
-def test_a_manifest_made_up_by_someone_is_refused(two_saved, text):
-    data = text.encode(errors="surrogatepass")
-    assert "manifest.json" in damaged(two_saved, two_saved.path(6) / "manifest.json", data)
-
-
-def test_checkpoints_of_another_run_are_refused(tmp_path, two_saved):
-    store = store_at(tmp_path / "checkpoints")
-    save(store, 3)
-    shutil.rmtree(store.path(3))
-    other = CheckpointStore(store.directory, "another run", 2)
-    shutil.copytree(two_saved.path(3), other.path(3))
-    with pytest.raises(CheckpointError, match="belongs to run 0123456789abcdef, step 3"):
-        other.load(3)
-    shutil.copytree(two_saved.path(3), store.path(9))
-    with pytest.raises(CheckpointError, match="expected run 0123456789abcdef, step 9"):
-        store.load(9)
-
-
-def test_where_no_checkpoint_is_intact_loading_fails(tmp_path):
-    store = store_at(tmp_path / "checkpoints")
-    save(store, 3)
-    (store.path(3) / "state.json").unlink()
-    warnings = []
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact"):
-        store.load_newest(warnings.append)
-    assert "state.json" in warnings[0]
-
-
-def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path):
-    store = store_at(tmp_path / "checkpoints")
-    for step in (3, 6):
-        save(store, step)
-    (store.path(6) / "model.safetensors").write_bytes(b"")
-    save(store, 6)
-    assert newest(store).step == 6
-
-
-def test_damaged_checkpoints_of_steps_not_reached_again_make_no_one_lose_a_good_one(tmp_path):
-    store = store_at(tmp_path / "checkpoints")
-    for step in (3, 6, 8):
-        save(store, step)
-    (store.path(8) / "model.safetensors").write_bytes(b"")
-    save(store, 7)  # resumed from 6, now saved at other steps
-    assert store.steps() == [6, 7]
-
-
-def test_a_damaged_pointer_is_an_error_and_not_another_checkpoint(tmp_path):
-    store = store_at(tmp_path / "checkpoints")
-    save(store, 3, is_best=True)
-    (store.directory / "best.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"best\.json is damaged"):
-        store.load_named("best")
 
 
 # --- What is kept, and names ---
