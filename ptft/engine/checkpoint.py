@@ -7,8 +7,8 @@
     checkpoints/{last,best}.json name a step
 
 Order on disk: files, manifest, rename, pointer, and only then are old checkpoints removed; so at every instant after
-the first save a valid checkpoint exists. Of 1,000 single-bit flips safetensors by itself notices 11, so the digests are
-ours to check.
+the first save a valid checkpoint exists. Of 1,000 single bits flipped in a 42 kB file safetensors by itself noticed 16,
+so the digests are ours to check.
 """
 
 import contextlib

@@ -40,7 +40,7 @@ def _read_table() -> npt.NDArray[np.float64]:
     package = importlib.util.find_spec("sklearn")
     for folder in (package.submodule_search_locations or ()) if package else ():
         file = Path(folder, "datasets", "data", "digits.csv.gz")
-        if file.exists():  # a thousand times faster than importing scikit-learn, which takes 1.5 s
+        if file.exists():  # 6 ms; importing sklearn.datasets takes 2 s of CPU
             return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
