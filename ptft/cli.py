@@ -168,10 +168,12 @@ def main() -> None:
     quarter of a second for converting options of its own.
     """
     words = sys.argv[1:]
-    if words and words[0] in ("pretrain", "finetune", "evaluate") and not {"-h", "--help"} & set(words):
-        try:
+    try:
+        if words and words[0] in ("pretrain", "finetune", "evaluate") and not {"-h", "--help"} & set(words):
             _launch(words[0], words[1:])
-        except typer.Exit as stop:
-            sys.exit(stop.exit_code)
-    else:
-        app()
+        else:
+            app()
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:  # a second one, while the first was being told
+        sys.exit(INTERRUPTED)

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from ptft.command import training
 from ptft.config.invocation import Invocation
-from ptft.errors import PtftError
+from ptft.errors import INTERRUPTED, PtftError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -41,12 +41,20 @@ def run(overrides: tuple[str, ...], path: Path) -> None:
         print(error)
         code = error.exit_code
     except KeyboardInterrupt:
-        code = 130
+        code = INTERRUPTED
     except BaseException:
         traceback.print_exc()
         code = 99
     sys.stdout.flush()
     os._exit(code)
+
+
+def run_and_exit(overrides: tuple[str, ...], path: Path) -> None:
+    """Train and exit; an interrupt that comes while the end of another is being told is caught, as by `ptft`."""
+    try:
+        run(overrides, path)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
 
 
 def main() -> None:
@@ -63,7 +71,7 @@ def main() -> None:
                 output = os.open(f"{path}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.dup2(output, 1)
                 os.dup2(output, 2)
-                run(overrides, path)
+                run_and_exit(overrides, path)
             reply = {"pid": pid}
         print(json.dumps(reply), flush=True)
 
