@@ -78,6 +78,8 @@ class Builder:
         data: DataModule = self.make("data", self.make_all("augmentation"))
         data.setup(spec)
         self.console.say(data.describe())
+        for warning in data.warnings():
+            self.console.warn(warning)
         return data
 
     def task(self, spec: DataSpec, seed: int) -> Task:

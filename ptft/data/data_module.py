@@ -2,11 +2,14 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from ptft.errors import DataError
 
 Batch = dict[str, Any]
 """Tensors with the domain's own names (image, label | input_ids, attention_mask, labels ...), all of the same first
@@ -24,6 +27,8 @@ class DataSpec:
         mean: Per-channel mean of the training split, in [0, 1].
         std: Per-channel standard deviation of the training split, in [0, 1].
         fingerprint: Digest of the examples, their labels and their split.
+        preprocessing: Whatever else decides what the model sees of an example, as plain JSON values: sides, resizing,
+            background. A model is only used on data prepared in the same way.
     """
 
     kind: str
@@ -32,6 +37,7 @@ class DataSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     fingerprint: str = ""
+    preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -111,3 +117,23 @@ class DataModule(ABC):
     def describe(self) -> str:
         """Return one line on the data for the console: sizes of the splits, shape, classes."""
         return ""
+
+    def warnings(self) -> Sequence[str]:
+        """Return what a person should know of the data before training on them: duplicates across splits, say."""
+        return ()
+
+    def rejected(self) -> Sequence[Mapping[str, Any]]:
+        """Return the examples left out so far, as rows of bad_samples.jsonl: which file, and why."""
+        return ()
+
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """Return further columns of the data (of a csv, say) by name, one text an example; place i is `index` i."""
+        return {}
+
+    def pictures(self, index: Tensor) -> Tensor:
+        """Return examples to look at: (n, C, H, W) uint8 as evaluated, not normalised, for (n,) values of `index`.
+
+        Raises:
+            DataError: The data are no pictures.
+        """
+        raise DataError(f"{type(self).__name__} holds no pictures to show")

@@ -71,6 +71,13 @@ def check_fit(own: DataSpec, given: DataSpec, title: str) -> None:
                 f"{title}: the model was made for {what} {getattr(given, what)}, the data have {getattr(own, what)}; "
                 "use the data it was made for, or make a new model with init_from="
             )
+    for key in sorted({*own.preprocessing, *given.preprocessing}):
+        before, now = given.preprocessing.get(key), own.preprocessing.get(key)
+        if before != now:
+            raise DataError(
+                f"{title}: the model was made for images prepared with data.{key}={before}, now it is {now}; "
+                f"leave data.{key} as it was, or make a new model with init_from="
+            )
     if len(given.mean) != own.shape[0] or len(given.std) != own.shape[0]:
         raise DataError(f"{title}: expected mean and std of {own.shape[0]} channels, found {given.mean}, {given.std}")
 

@@ -139,6 +139,11 @@ class InMemoryImages(DataModule):
         shares = {name: torch.from_numpy(rows[plan.rank :: plan.world].copy()) for name, rows in self._rows.items()}
         return {name: EvaluationBatches(store, rows, plan.batch_size) for name, rows in shares.items()}
 
+    def pictures(self, index: torch.Tensor) -> torch.Tensor:
+        """Return the images of some rows: (n, C, H, W) uint8."""
+        assert self._arrays is not None, "setup() comes first"
+        return torch.from_numpy(self._arrays.images[index.cpu().numpy()])
+
     def _store(self, device: torch.device) -> ImageStore:
         assert self._arrays is not None, "setup() comes first"
         if device not in self._stores:
