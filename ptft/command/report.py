@@ -73,6 +73,12 @@ def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> Non
     run.write_json("model/labels.json", list(task.label_names()))
 
 
+def count_parameters(task: Task) -> dict[str, int]:
+    """Return how many parameters a task has, and how many of them were trained."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in task.parameters()]
+    return {"trainable": sum(size for size, trained in sizes if trained), "total": sum(size for size, _ in sizes)}
+
+
 def write_preprocessing(run: RunDirectory, spec: DataSpec) -> None:
     """Write model/preprocessing.json: what later commands must know of the data."""
     run.write_json("model/preprocessing.json", spec.to_json())

@@ -145,6 +145,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
         "best_step": tracker.best_step,
         "steps": engine.step,
         "checkpoint": checkpoint.digest,
+        "parameters": report.count_parameters(engine.task),
         "cost": engine.cost(),
     }
     run.write_json("summary.json", summary)
