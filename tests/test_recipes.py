@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import samples
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHORT = ("engine.max=2st", "engine.batch_size=8", "engine.evaluation_batches=1", "engine.precision=fp32", "name=run")
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -23,6 +25,19 @@ def needs_data(text):
         pytest.skip("Fashion-MNIST is not here: Debian's package dataset-fashion-mnist brings it")
 
 
+def tiny_data(text):
+    """Return the overrides that put a small set of the same format in the place of the data a config names."""
+    needs_data(text)
+    if "vision/image_folder" in text:
+        return [f"data.path={samples.image_folder(Path('pictures'))}"]
+    if "vision/emoji" in text:
+        return [f"data.path={samples.emoji(Path('emoji'))}"]
+    for classes in (100, 10):
+        if f"vision/cifar{classes}" in text:
+            return [f"data.path={samples.cifar(Path('cifar'), classes)}"]
+    return []
+
+
 @pytest.mark.parametrize("option", options("model"))
 def test_every_model_trains(ptft, option):
     if option == "vision/dcgan":
@@ -34,8 +49,7 @@ def test_every_model_trains(ptft, option):
 
 @pytest.mark.parametrize("option", options("data"))
 def test_every_data_set_trains(ptft, option):
-    needs_data(option)
-    ptft("finetune", f"data={option}", *SHORT)
+    ptft("finetune", f"data={option}", *tiny_data(option), *SHORT)
 
 
 @pytest.mark.parametrize("option", options("task"))
@@ -68,9 +82,8 @@ def test_every_debug_preset_runs(ptft, option):
 @pytest.mark.parametrize("option", options("experiment"))
 def test_every_recipe_trains_two_steps(ptft, option):
     text = header(option)
-    needs_data(text)
     verb = "pretrain" if "\ncommand: pretrain" in text else "finetune"
-    ptft(verb, f"experiment={option}", *SHORT)
+    ptft(verb, f"experiment={option}", *tiny_data(text), *SHORT)
     assert Path("outputs/run/summary.json").exists()
 
 
