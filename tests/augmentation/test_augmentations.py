@@ -14,11 +14,12 @@ from ptft.augmentation.vision.cutout import Cutout, cut
 from ptft.augmentation.vision.flip import RandomFlip, flip
 from ptft.augmentation.vision.intensity import RandomIntensity, intensity
 from ptft.augmentation.vision.noise import GaussianNoise
+from ptft.augmentation.vision.random_resized_crop import RandomResizedCrop
 from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 9, 13)]
-ALL = [RandomAffine, RandomCrop, Cutout, RandomFlip, RandomIntensity, GaussianNoise]
+ALL = [RandomAffine, RandomCrop, Cutout, RandomFlip, RandomIntensity, GaussianNoise, RandomResizedCrop]
 
 
 def pixels(count=41, shape=(1, 8, 8)):
