@@ -146,7 +146,7 @@ def _guarded(action: Callable[[], object]) -> None:
 
 def tell(message: str) -> None:
     """Print an error on stderr; its text is shown as it is, without markup or control characters."""
-    from ptft.config.problems import printable
+    from ptft.runtime.text import printable
 
     text = printable(message)
     if sys.stderr.isatty():

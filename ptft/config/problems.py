@@ -1,12 +1,12 @@
 """Problems of a command line: collected, then told all at once."""
 
 import difflib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ptft.errors import ConfigError
+from ptft.runtime.text import printable
 
 COMMAND_LINE = "command line"
 
@@ -54,15 +54,6 @@ def nearest(name: Any, names: Iterable[str]) -> str:
     """Return `; did you mean ...?` for a misspelt name, or an empty text."""
     found = candidates(name, names)
     return f"; did you mean {' or '.join(f'`{other}`' for other in found)}?" if found else ""
-
-
-def printable(text: str) -> str:
-    """Return a text without control characters, which could move the cursor or hide a line of a terminal."""
-    return re.sub(r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]", _escaped, text)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")
 
 
 class ProblemsError(ConfigError):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptft.config.kinds import Complaint, Record
-from ptft.config.problems import nearest, printable, shown
+from ptft.config.problems import nearest, shown
 from ptft.config.signature import component_record, settings_record
 from ptft.config.source import Definition, Source, follow, package_exists, read_source
 from ptft.errors import ConfigError
+from ptft.runtime.text import printable
 
 SUPPLIED = {"data": 1, "model": 1, "task": 2, "optimizer": 1, "schedule": 0, "augmentation": 0, "adapt": 0, "logger": 2}
 """Config groups of components, with how many arguments ptft supplies before those a config may set: augmentations to

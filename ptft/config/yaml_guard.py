@@ -19,8 +19,8 @@ from yaml.events import (
     ScalarEvent,
 )
 
-from ptft.config.problems import printable
 from ptft.errors import ConfigError
+from ptft.runtime.text import printable
 
 MAX_NODES, MAX_DEPTH, MAX_BYTES = 10_000, 32, 1_000_000
 _PLAIN_TAGS = {None, "!"} | {

@@ -11,9 +11,14 @@ from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
+
+from ptft.runtime.text import one_line, printable, shortened
 
 _PIPE_SECONDS = 10.0
 """Least time between two plain progress lines in a pipe."""
+_LONGEST = 60
+"""Columns that one cell of a table takes at most."""
 _REFRESH_SECONDS = 0.25
 """Time between two drawings of the progress line; each costs as much as ten small steps."""
 
@@ -40,13 +45,21 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a line; brackets in it are no markup."""
+        text = printable(text)
         self.rich.print(escape(text))
         self.log(text)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
+        text = printable(text)
         self.rich.print(f"[yellow]warning:[/yellow] {escape(text)}")
         self.log(f"warning: {text}")
+
+    def draw(self, text: Text) -> None:
+        """Print a text that has styles of its own, each line as it is; the log gets it plain."""
+        self.rich.print(text, soft_wrap=True)
+        for line in text.plain.splitlines():
+            self.log(line)
 
     def table(self, title: str, rows: list[dict[str, Any]]) -> None:
         """Print rows as a table; numbers stand to the right."""
@@ -54,13 +67,13 @@ class Console:
             return
         table = Table()
         for name, value in rows[0].items():
-            table.add_column(escape(name), justify="left" if isinstance(value, str) else "right")
+            table.add_column(_text(name), justify="left" if isinstance(value, str) else "right")
         for row in rows:
-            table.add_row(*(escape(_cell(value)) for value in row.values()))
-        self.rich.print(f"[bold]{escape(title)}[/bold]")
+            table.add_row(*(_text(_cell(value)) for value in row.values()))
+        self.rich.print(f"[bold]{escape(one_line(title))}[/bold]")
         self.rich.print(table)
         for row in rows:
-            self.log("  ".join(f"{name} {format_value(value)}" for name, value in row.items()))
+            self.log(one_line("  ".join(f"{name} {format_value(value)}" for name, value in row.items())))
 
     @contextlib.contextmanager
     def progress(self, start: int, total: int, batch_size: int) -> Iterator["ProgressLine"]:
@@ -145,6 +158,11 @@ def format_value(value: Any) -> str:
 def _cell(value: Any) -> str:
     """Return a table cell: four decimals, so that a column of shares stands in line."""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _text(value: str) -> str:
+    """Return a text from data that holds neither markup nor control characters, and is no longer than a column."""
+    return escape(shortened(value, _LONGEST))
 
 
 def _nowhere(text: str) -> None:
