@@ -1,6 +1,6 @@
 """Residual networks of basic blocks, ResNet-18 and 34 (He et al., arXiv 1512.03385), with a stem for small images.
 
-Parameter names and, with `stem=imagenet`, every value computed are those of torchvision's `resnet18` and `resnet34`,
+Parameter names and, with ImageNet's stem, every value computed are those of torchvision's `resnet18` and `resnet34`,
 so that their weights load as they are. Bottleneck blocks (ResNet-50 and deeper) are left out.
 Legend: B batch, C channels, H height, W width.
 """
@@ -13,6 +13,9 @@ from ptft.errors import ConfigError
 from ptft.model.parts import Parts
 from ptft.model.spec import ModelSpec, image_shape
 from ptft.types import PositiveInt
+
+IMAGENET_SIDE = 64
+"""Pixels of the shorter side from which `stem=auto` takes ImageNet's stem: its last layer then sees 2x2 and more."""
 
 
 class BasicBlock(nn.Module):
@@ -49,7 +52,7 @@ class ResNet(nn.Module):
         *,
         blocks: tuple[PositiveInt, ...] = (2, 2, 2, 2),
         widths: tuple[PositiveInt, ...] = (64, 128, 256, 512),
-        stem: Literal["small", "imagenet"] = "small",
+        stem: Literal["auto", "small", "imagenet"] = "auto",
         zero_init_residual: bool = False,
     ) -> None:
         """Build the network. Convolutions: He normal by fan-out; norms 1 and 0; head: uniform within 1/sqrt(fan-in).
@@ -58,7 +61,8 @@ class ResNet(nn.Module):
             spec: Shape of an image and number of classes.
             blocks: Basic blocks of each layer; [2,2,2,2] is ResNet-18, [3,4,6,3] ResNet-34.
             widths: Channels of each layer; as many as `blocks`.
-            stem: `small`: one 3x3 convolution (section 4.2 of the paper); `imagenet`: 7x7, stride 2, and 3x3 pooling.
+            stem: `small`: one 3x3 convolution (section 4.2 of the paper); `imagenet`: 7x7, stride 2, and 3x3 pooling,
+                as in all weights trained on ImageNet; `auto`: `imagenet` for pictures of `IMAGENET_SIDE` and more.
             zero_init_residual: Start each block as the identity: the scale of its last norm is 0 (arXiv 1706.02677).
 
         Raises:
@@ -70,14 +74,15 @@ class ResNet(nn.Module):
                 f"model.blocks={list(blocks)} and model.widths={list(widths)} must name the same number of layers, "
                 "at least one"
             )
-        channels = image_shape(spec)[0]
-        if stem == "imagenet":
+        channels, height, width = image_shape(spec)
+        imagenet = stem == "imagenet" or (stem == "auto" and min(height, width) >= IMAGENET_SIDE)
+        if imagenet:
             self.conv1 = nn.Conv2d(channels, widths[0], 7, stride=2, padding=3, bias=False)
         else:
             self.conv1 = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stem == "imagenet" else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if imagenet else nn.Identity()
         self.layers = [f"layer{number}" for number in range(1, len(blocks) + 1)]
         channels = widths[0]
         for name, num_blocks, width in zip(self.layers, blocks, widths, strict=True):
