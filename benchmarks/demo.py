@@ -68,13 +68,12 @@ def paired_difference(first: Mapping[int, bool], second: Mapping[int, bool]) -> 
     """
     import torch
 
-    from ptft.metric.bootstrap import mean_intervals
+    from ptft.metric import bootstrap
 
     if first.keys() != second.keys():
         raise ValueError(f"expected the same examples on both sides, found {len(first)} and {len(second)} that differ")
-    differences = torch.tensor([100.0 * (first[index] - second[index]) for index in sorted(first)])
-    low, high = mean_intervals(differences[:, None])[0]
-    return float(differences.mean()), low, high
+    own, other = (torch.tensor([100.0 * side[index] for index in sorted(first)]) for side in (first, second))
+    return bootstrap.paired_difference(other, own)
 
 
 def compare(tuned: Path, scratch: Path) -> tuple[Rows, str]:

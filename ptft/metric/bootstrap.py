@@ -49,6 +49,24 @@ def mean_intervals(values: Tensor) -> list[Interval]:
     return [percentiles(column) for column in torch.cat(means).unbind(dim=1)]
 
 
+def paired_difference(first: Tensor, second: Tensor) -> tuple[float, float, float]:
+    """Return the mean of `second - first` and its 95% interval, for two systems judged on the same examples.
+
+    The differences are taken example by example and those are drawn again, so what both find hard does not blur them.
+
+    Args:
+        first: (N,) what the first system got on each example: 1 for right and 0 for wrong, a loss ...
+        second: (N,) the same of the second.
+
+    Raises:
+        ValueError: They are not of one shape.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"expected as many values on both sides, found {len(first)} and {len(second)}")
+    differences = second.double() - first.double()
+    return float(differences.mean()), *mean_intervals(differences[:, None])[0]
+
+
 def cell_intervals(counts: Tensor, metrics: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Interval]:
     """Return the 95% interval of metrics that depend on the examples only through counts of cells.
 

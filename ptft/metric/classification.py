@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ptft.errors import DataError
-from ptft.metric.bootstrap import Interval, cell_intervals, mean_intervals
+from ptft.metric.bootstrap import Interval, cell_intervals, mean_intervals, paired_difference
 
 NUM_BINS = 15
 """Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
@@ -43,6 +43,10 @@ class _Examples:
     def log_probability(self, number: int) -> Tensor:
         """Return the log probability of one class, (N,) float32."""
         return ((self.logits[:, number] - self.top).double() - self.top_loss).float()
+
+    def select(self, rows: Tensor) -> "_Examples":
+        """Return the examples that `rows`, (N,) bool, marks."""
+        return _Examples(*(values[rows] for values in vars(self).values()))
 
     @staticmethod
     def join(batches: Sequence["_Examples"]) -> "_Examples":
@@ -115,6 +119,36 @@ class ClassificationMetrics:
             {"class": name, "precision": p, "recall": r, "f1": f, "support": int(n)} for name, p, r, f, n in columns
         ]
 
+    def subset(self, rows: Tensor) -> "ClassificationMetrics":
+        """Return metrics over the examples that `rows`, (N,) bool in the order they came in, marks."""
+        chosen = ClassificationMetrics(self.classes)
+        chosen._batches = [self._examples().select(rows)]
+        return chosen
+
+    def differences(self, other: "ClassificationMetrics") -> dict[str, Interval]:
+        """Return 95% intervals of `other`'s metrics minus these, paired: both took in the same examples in one order.
+
+        Raises:
+            ValueError: They did not.
+        """
+        mine, theirs = self._examples(), other._examples()
+        if self.classes != other.classes or not torch.equal(mine.label, theirs.label):
+            raise ValueError("expected metrics over the same classes and labels in the same order")
+        size = len(self.classes)
+        # A cell for each (label, own prediction, other's prediction); metrics of each side see theirs of the three.
+        joint, counts = torch.unique(
+            (mine.label * size + mine.prediction) * size + theirs.prediction, return_counts=True
+        )
+        sides = (joint // size, joint // size**2 * size + joint % size)
+
+        def difference(drawn: Tensor) -> dict[str, Tensor]:
+            first, second = (self._cell_metrics(cells, drawn) for cells in sides)
+            return {name: second[name] - first[name] for name in first}
+
+        pairs = zip(self._per_example(mine).items(), self._per_example(theirs).values(), strict=True)
+        means = {name: paired_difference(first, second)[1:] for (name, first), second in pairs}
+        return cell_intervals(counts, difference) | means
+
     def _examples(self) -> _Examples:
         if not self._batches:
             raise DataError("no example was evaluated, so there are no metrics; expected at least one batch")
@@ -178,9 +212,25 @@ def calibration_error(score: Tensor, correct: Tensor) -> float:
     """
     if not bool(torch.isfinite(score).all()):
         return float("nan")
-    bins = ((score * NUM_BINS).ceil().long() - 1).clamp(0, NUM_BINS - 1)  # (low, high]
-    gaps = torch.zeros(NUM_BINS, dtype=torch.float64).index_add(0, bins, score - correct.double())
-    return float(gaps.abs().sum()) / len(score)
+    _, confidence, right = calibration_bins(score, correct)
+    return float((confidence - right).abs().sum()) / len(score)
+
+
+def calibration_bins(score: Tensor, correct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each of NUM_BINS bins of equal width, (low, high], its examples, their scores and the right ones.
+
+    All three are sums, (NUM_BINS,) float64; divided by the first, the others are mean confidence and accuracy.
+
+    Args:
+        score: (N,) float64 probability of the prediction.
+        correct: (N,) bool, whether the prediction was right.
+    """
+    bins = ((score * NUM_BINS).ceil().long() - 1).clamp(0, NUM_BINS - 1)
+    zeros = torch.zeros(NUM_BINS, dtype=torch.float64)
+    count, confidence, right = (
+        zeros.index_add(0, bins, values.double()) for values in (torch.ones_like(score), score, correct)
+    )
+    return count, confidence, right
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ptft.metric.bootstrap import Interval, mean_intervals
+from ptft.metric.bootstrap import Interval, mean_intervals, paired_difference
 from ptft.metric.effective_rank import MAX_EXAMPLES, effective_rank
 
 TEMPERATURE = 0.07
@@ -98,7 +98,7 @@ class NeighbourMetrics:
 
     def compute(self) -> dict[str, float]:
         """Return neighbour_accuracy (0 to 1), where there are labels, and effective_rank (1 to D)."""
-        metrics = {"effective_rank": effective_rank(torch.cat(self._features))}
+        metrics = {"effective_rank": effective_rank(torch.cat(self._features))} if self._features else {}
         return ({"neighbour_accuracy": float(self._values().mean())} if self._correct else {}) | metrics
 
     def intervals(self) -> dict[str, Interval]:
@@ -108,6 +108,18 @@ class NeighbourMetrics:
     def table(self) -> list[dict[str, Any]]:
         """Return nothing: a vote has no per-class table."""
         return []
+
+    def subset(self, rows: Tensor) -> "NeighbourMetrics":
+        """Return metrics over the examples that `rows`, (N,) bool, marks; without the rank, which grows with them."""
+        chosen = NeighbourMetrics(self.neighbours)
+        chosen._correct = [torch.cat(self._correct)[rows]] if self._correct else []
+        return chosen
+
+    def differences(self, other: "NeighbourMetrics") -> dict[str, Interval]:
+        """Return the 95% interval of `other`'s neighbour_accuracy minus this one, paired by example."""
+        if not (self._correct and other._correct):
+            return {}
+        return {"neighbour_accuracy": paired_difference(self._values(), other._values())[1:]}
 
     def _values(self) -> Tensor:
         return torch.cat(self._correct).double()

