@@ -90,7 +90,8 @@ class VisionTransformer(nn.Module):
     def embed(self, image: Tensor) -> Tensor:
         """Map images (B, C, H, W) to their patches as tokens with positions added: (B, N, D)."""
         tokens: Tensor = self.conv_proj(image).flatten(2).transpose(1, 2)  # (B, N, D)
-        return tokens + self.encoder.pos_embedding[:, 1:]
+        tokens = tokens + self.encoder.pos_embedding[:, 1:]
+        return tokens
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Run the encoder on all or some tokens of `embed`, (B, M, D), behind the class token: (B, 1 + M, D)."""
