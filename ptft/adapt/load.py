@@ -6,7 +6,7 @@ is copied before everything is checked. Files are read without running code: saf
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ptft.adapt.fit import COMPILED, fit_tensors
 from ptft.errors import CheckpointError
 from ptft.model.parts import HasParts, belongs
 
 WRAPPERS = ("", "model.", "module.", "module.model.", "model.module.")
 """Prefixes put before a network's own names by a task (`model.`) or by data parallelism (`module.`)."""
-COMPILED = "_orig_mod."
-"""What torch.compile puts before the names of a module, at any depth."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where other people's training scripts keep the weights within a .pth file."""
 SHOWN = 8
@@ -106,6 +105,7 @@ class LoadReport:
         missing: Backbone tensors of the model that the weights lack.
         unexpected: Weights that the model has no place for.
         mismatched: Backbone tensors of another shape, each with both shapes.
+        changes: What was done to weights so that they fit, a phrase each.
     """
 
     loaded: int
@@ -113,7 +113,8 @@ class LoadReport:
     head: str = ""
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = field(default=())
+    mismatched: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -125,7 +126,8 @@ class LoadReport:
         line = f"{self.loaded} of {self.total} {'backbone ' if self.head else ''}tensors"
         counts = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.mismatched}
         left = [f"{len(names)} {kind}" for kind, names in counts.items() if names]
-        return "; ".join([line + (f" ({', '.join(left)})" if left else ""), *([self.head] if self.head else [])])
+        line += f" ({', '.join(left)})" if left else ""
+        return "; ".join([line, *self.changes, *([self.head] if self.head else [])])
 
     def explain(self) -> str:
         """Return a line for each kind of difference, with the first names."""
@@ -142,6 +144,8 @@ def load_weights(
 ) -> LoadReport:
     """Copy weights into a freshly initialised model, in place.
 
+    Weights of another number of channels or another grid of positions are fitted, which the report tells.
+
     Args:
         model: The network; its head is told by `parts()`, without which all of it counts as backbone.
         tensors: Weights by name; wrappers around the names are seen through.
@@ -155,7 +159,7 @@ def load_weights(
     """
     own: dict[str, Tensor] = {name.replace(COMPILED, ""): value for name, value in model.state_dict().items()}
     head = model.parts().head.replace(COMPILED, "") if isinstance(model, HasParts) else None
-    given = _aligned(tensors, own, head)
+    given, changes = fit_tensors(model, own, _aligned(tensors, own, head))
     own_head, own_body = _split(own, head)
     given_head, given_body = _split(given, head)
     fits = [name for name, value in own_body.items() if name in given_body and _alike(value, given_body[name])]
@@ -168,6 +172,7 @@ def load_weights(
         missing=tuple(name for name in own_body if name not in given_body),
         unexpected=tuple(name for name in given_body if name not in own_body),
         mismatched=tuple(f"{name} {_form(given_body[name])} -> {_form(own_body[name])}" for name in mismatched),
+        changes=changes,
     )
     if not report.complete and (not partial or not fits):
         remedy = "choose the model= these weights were made with" + (

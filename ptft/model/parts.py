@@ -3,10 +3,11 @@
 Freezing, gradual unfreezing, layer-wise learning rates, head replacement and partial loading are written once, on this.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class HasParts(Protocol):
 
     def parts(self) -> Parts:
         """Return the parts in order."""
+        ...
+
+
+@runtime_checkable
+class AdaptsTensors(Protocol):
+    """A model that reads other forms of its weights: of another grid of positions, or by older names."""
+
+    def adapt_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return weights named and shaped as this model's own; `tensors` bear its prefixes and are not changed."""
         ...
 
 
