@@ -17,8 +17,8 @@ from ptft.data.image_arrays import Rows
 from ptft.errors import DataError
 
 PICTURES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".avif"]
-    + [".ppm", ".pgm", ".pbm", ".pnm"]
+    f".{suffix}"
+    for suffix in "jpg jpeg jpe jfif png gif bmp dib webp tif tiff avif ppm pgm pbm pnm".split()  # noqa: SIM905
 )
 """Suffixes of picture files, in small letters; what a file really holds is seen when it is read."""
 SPLITS = {

@@ -18,8 +18,8 @@ from ptft.errors import DataError
 Labels = bool | Literal["auto"]
 """Whether folders are classes; auto: they are, unless all pictures lie directly in the folder given."""
 _QUIET = frozenset(
-    [".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".html", ".pdf"]
-    + [".py", ".ipynb", ".log", ".ini", ".db"]
+    f".{suffix}"
+    for suffix in "txt md rst csv tsv json jsonl yaml yml xml html pdf py ipynb log ini db".split()  # noqa: SIM905
 )
 """Suffixes of files that commonly lie beside pictures and are none."""
 _FOREIGN = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ptft.data.groups import draw_groups
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.random import permute, seed_for
 from ptft.types import NonNegativeInt, ProperShare
@@ -28,12 +29,15 @@ class Split:
         val: Share of the examples for validation, above 0 and below 1.
         test: Share of the examples for the test; without meaning where the data come with a test set of their own.
         stratify: Give each split the same share of each class, to within one example.
+        group: What may not be divided between splits (see `groups.py`): the column of a csv, or a regular expression
+            over the names of files; None: each example stands alone.
     """
 
     seed: NonNegativeInt = 0
     val: ProperShare = 0.1
     test: ProperShare = 0.1
     stratify: bool = True
+    group: str | None = None
 
     @classmethod
     def of(cls, values: "Split | Mapping[str, Any] | None") -> "Split":
@@ -59,44 +63,66 @@ class Split:
                 raise ConfigError(f"data.split.{key} takes a share above 0 and below 1, found `{share}`")
         if not isinstance(split.stratify, bool):
             raise ConfigError(f"data.split.stratify takes true or false, found `{split.stratify}`")
+        if split.group is not None and (not isinstance(split.group, str) or not split.group):
+            raise ConfigError(f"data.split.group takes a column or a regular expression, found `{split.group}`")
         if split.val + split.test >= 1:
             raise ConfigError(f"data.split.val={split.val} and test={split.test} leave nothing to train on")
         return split
 
 
-def divide(labels: Rows, split: Split, *, num_test: int = 0) -> dict[str, Rows]:
+def divide(
+    labels: Rows,
+    split: Split,
+    *,
+    num_test: int = 0,
+    given: Mapping[str, Rows] | None = None,
+    groups: Rows | None = None,
+) -> dict[str, Rows]:
     """Return the rows of `train`, `val` and `test`, each in rising order.
 
     Args:
         labels: (N,) class numbers.
         split: How to divide.
         num_test: Examples at the end that are the data's own test set; 0: a test split is taken from the others.
+        given: Splits that come with the data, `train` among them; the others, if missing, are taken from it.
+        groups: (N,) numbers of what stays together; None: each example stands alone.
 
     Raises:
         DataError: A split would be empty.
     """
-    rest = np.arange(len(labels) - num_test)
+    splits = {name: rows for name, rows in (given or {}).items() if name != "train"}
     if num_test:
-        splits = {"test": np.arange(len(labels) - num_test, len(labels))}
-    else:
-        test = _pick(labels, rest, split.test, split, _TEST)
-        splits, rest = {"test": test}, np.setdiff1d(rest, test)
-    # Shares are of all the examples divided, so that val=0.1, test=0.1 takes a tenth for each.
-    share = split.val * (len(labels) - num_test) / max(1, len(rest))
-    val = _pick(labels, rest, min(1.0, share), split, _VAL)
-    return {"train": np.setdiff1d(rest, val), "val": val, **splits}
+        splits["test"] = np.arange(len(labels) - num_test, len(labels))
+    rest = given["train"] if given is not None else np.arange(len(labels) - num_test)
+    total = len(rest)
+    for name, purpose in (("test", _TEST), ("val", _VAL)):
+        if name not in splits:
+            # Shares are of all the examples divided, so that val=0.1, test=0.1 takes a tenth for each.
+            share = min(1.0, getattr(split, name) * total / max(1, len(rest)))
+            splits[name] = _pick(labels, rest, share, split, purpose, groups)
+            rest = np.setdiff1d(rest, splits[name])
+    return {"train": rest, "val": splits["val"], "test": splits["test"]}
 
 
-def _pick(labels: Rows, rows: Rows, share: float, split: Split, purpose: int) -> Rows:
+def _pick(labels: Rows, rows: Rows, share: float, split: Split, purpose: int, groups: Rows | None) -> Rows:
     count = round(share * len(rows))
+    name = "test" if purpose == _TEST else "val"
     if not 0 < count < len(rows):
-        name = "test" if purpose == _TEST else "val"
         raise DataError(
             f"data.split.{name} takes {count} of {len(rows)} examples, and each split needs at least one; "
             f"give more data or another data.split.{name}"
         )
     classes = labels[rows] if split.stratify else np.zeros_like(rows)
-    return rows[_draw(classes, count, 0, seed_for(split.seed, purpose))]
+    seed = seed_for(split.seed, purpose)
+    if groups is None:
+        return rows[_draw(classes, count, 0, seed)]
+    taken = draw_groups(classes, groups[rows], count, seed)
+    if not len(taken):
+        raise DataError(
+            f"data.split.{name} finds nothing to take: the {len(rows)} examples left make one group, and groups "
+            "(of data.split.group, and of exact copies) stay together; give more data or another data.split.group"
+        )
+    return rows[taken]
 
 
 def keep_labels(labels: Rows, rows: Rows, fraction: float, split: Split) -> Rows:
