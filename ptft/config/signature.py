@@ -65,8 +65,8 @@ def _constructor(source: Source, definition: ast.ClassDef) -> tuple[Source, ast.
         for node in definition.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 return source, node
-        if any("dataclass" in ast.unparse(decorator) for decorator in definition.decorator_list):
-            return list(_dataclass_fields(source, definition))
+        if _is_dataclass(definition):
+            return _dataclass_fields(source, definition)
         for base in definition.bases:
             found = follow(source, ast.unparse(base))
             # torch's own base classes (nn.Module) add no settings, and reading them would take longer than the check.
@@ -80,14 +80,26 @@ def _out_of_sight(user: Source, base: Source) -> bool:
     return package not in ("ptft", user.module.partition(".")[0])
 
 
+def _is_dataclass(definition: ast.ClassDef) -> bool:
+    return any("dataclass" in ast.unparse(decorator) for decorator in definition.decorator_list)
+
+
 def _dataclass_fields(source: Source, definition: ast.ClassDef) -> list[Field]:
-    return [
-        Field(node.target.id, read_kind(source, node.annotation), node.value is None)
-        for node in definition.body
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and "ClassVar" not in ast.unparse(node.annotation)
-    ]
+    """Return the fields of a dataclass, those of its bases first; what stands before `_: KW_ONLY` ptft supplies."""
+    if not _is_dataclass(definition):
+        return []
+    fields: dict[str, Field] = {}
+    for base in definition.bases:
+        found = follow(source, ast.unparse(base))
+        if found is not None and isinstance(found[1], ast.ClassDef) and not _out_of_sight(source, found[0]):
+            fields |= {field.name: field for field in _dataclass_fields(found[0], found[1])}
+    nodes = [node for node in definition.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
+    marks = [number for number, node in enumerate(nodes) if ast.unparse(node.annotation).endswith("KW_ONLY")]
+    for node in nodes[marks[0] + 1 :] if marks else nodes:
+        if isinstance(node.target, ast.Name) and "ClassVar" not in ast.unparse(node.annotation):
+            name = node.target.id
+            fields[name] = Field(name, read_kind(source, node.annotation), node.value is None)
+    return list(fields.values())
 
 
 # Annotations
@@ -167,8 +179,7 @@ def _named(source: Source, name: str, depth: int) -> Kind:
 
 
 def _settings(source: Source, definition: Definition) -> Kind:
-    decorators = [ast.unparse(decorator) for decorator in definition.decorator_list]
-    if isinstance(definition, ast.ClassDef) and any("dataclass" in decorator for decorator in decorators):
+    if isinstance(definition, ast.ClassDef) and _is_dataclass(definition):
         return settings_record(source, definition.name)
     return Anything()
 

@@ -112,6 +112,21 @@ def test_a_constructor_is_found_in_a_base_class_and_a_dataclass_has_one(module):
     assert names["Bare"] == []
 
 
+def test_a_dataclass_takes_the_fields_of_its_bases_and_is_supplied_those_before_the_mark(module):
+    source = module(
+        "from dataclasses import KW_ONLY, dataclass\nclass Contract:\n    title: str = ''\n"
+        "@dataclass\nclass Base(Contract):\n    given: int\n    _: KW_ONLY\n    a: int\n    b: str = ''\n"
+        "@dataclass(kw_only=True)\nclass Net(Base):\n    b: float = 1.0\n    c: bool\nclass Same(Net): ...\n"
+    )
+    for name in ("Net", "Same"):
+        record = component_record(source, source.definitions[name], 1)
+        assert [(f.name, f.required, f.kind.text) for f in record.fields] == [
+            ("a", True, "a whole number"),
+            ("b", False, "a number"),
+            ("c", True, "true or false"),
+        ]
+
+
 def test_the_same_type_of_a_list_item_is_named_with_its_place(module):
     kind = read_kind(module(""), ast.parse("list[PositiveInt]", mode="eval").body)
     assert list(kind.complaints("model.widths", [1, 0])) == [
