@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ptft.data.data_module import Batch
 from ptft.runtime.precision import Precision
-from ptft.task.task import Media, Metrics, Task
+from ptft.task.task import ExampleMetrics, Media, Metrics, Task
 
 EVALUATION_BATCH = 256
 """Least examples in a forward pass of an evaluation, which keeps no activations."""
@@ -29,6 +29,7 @@ class Evaluation:
         media: Pictures to look at.
         num_examples: Examples seen.
         seconds: Wall-clock time.
+        source: What the metrics were computed from.
     """
 
     metrics: dict[str, float]
@@ -38,6 +39,7 @@ class Evaluation:
     media: Media = field(default_factory=dict)
     num_examples: int = 0
     seconds: float = 0.0
+    source: Metrics | None = None
 
 
 @torch.no_grad()
@@ -73,17 +75,35 @@ def evaluate(
         finally:
             for module, training in modes.items():
                 module.training = training
-    # A task may keep several rows of one example.
-    num_examples = len(torch.unique(records["index"])) if records else 0
     return Evaluation(
         metrics=metrics.compute(),
         intervals=metrics.intervals() if with_intervals else {},
         table=metrics.table(),
         records=records,
         media=media,
-        num_examples=num_examples,
+        num_examples=_num_examples(records),
         seconds=time.monotonic() - started,
+        source=metrics,
     )
+
+
+def part_of(evaluation: Evaluation, rows: Tensor) -> Evaluation | None:
+    """Return the evaluation of some of its examples alone, or None where the metrics cannot be told apart.
+
+    Args:
+        evaluation: The whole one, with its `source`.
+        rows: (N,) bool, which rows of its records.
+    """
+    if not isinstance(evaluation.source, ExampleMetrics):
+        return None
+    metrics = evaluation.source.subset(rows)
+    records = {name: values[rows] for name, values in evaluation.records.items()}
+    return Evaluation(metrics.compute(), metrics.intervals(), [], records, num_examples=_num_examples(records))
+
+
+def _num_examples(records: Mapping[str, Tensor]) -> int:
+    """Return how many examples there are; a task may keep several rows of one."""
+    return len(torch.unique(records["index"])) if records else 0
 
 
 def _run(task: Task, batches: Iterable[Batch], precision: Precision) -> tuple[Metrics, dict[str, Tensor]]:

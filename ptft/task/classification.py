@@ -1,6 +1,8 @@
 """Classification: each example belongs to one of the classes that the data name."""
 
 import copy
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -9,6 +11,8 @@ from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import DataError
 from ptft.loss.cross_entropy import cross_entropy_sum
 from ptft.metric.classification import ClassificationMetrics
+from ptft.task.exhibit import Exhibit, chosen_to_explain, label_exhibits, rows_of
+from ptft.task.gradcam import grad_cam
 from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.types import DropRate
 
@@ -67,6 +71,16 @@ class Classification(Task):
             "prediction": prediction,
             "score": score,
         }
+
+    def exhibits(self, records: Records) -> list[Exhibit]:
+        """Return the confusion matrix, the reliability diagram and the most confident mistakes."""
+        return label_exhibits(records, self.label_names())
+
+    def explain(self, method: str, records: Records, batches: Iterable[Batch]) -> list[Exhibit]:
+        """Return a gallery of mistakes and right predictions, each with what Grad-CAM says of it."""
+        gallery = chosen_to_explain(records, self.label_names())
+        image = rows_of(batches, gallery.index)
+        return [dataclasses.replace(gallery, heat=grad_cam(self.model, image))]
 
     def export(self) -> dict[str, ExportSpec]:
         """Return a copy of the network, from normalised images to logits."""

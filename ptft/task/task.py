@@ -6,12 +6,14 @@ A Task owns meaning, the Engine owns time: a task knows no device, no optimizer 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ptft.data.data_module import Batch
+from ptft.errors import ConfigError
+from ptft.task.exhibit import Exhibit
 
 Outputs = dict[str, Tensor]
 Records = dict[str, Tensor]
@@ -67,6 +69,22 @@ class Metrics(Protocol):
 
     def table(self) -> list[dict[str, Any]]:
         """Return rows for a per-class table (may be empty)."""
+        ...
+
+
+@runtime_checkable
+class ExampleMetrics(Metrics, Protocol):
+    """Metrics that know each example, so that groups of them, and two evaluations, can be told apart."""
+
+    def subset(self, rows: Tensor) -> Self:
+        """Return metrics over some examples only: `rows` (N,) bool marks rows of the records, in their order."""
+        ...
+
+    def differences(self, other: Self) -> dict[str, tuple[float, float]]:
+        """Return 95% bootstrap intervals of `other`'s metrics minus these, paired by example.
+
+        Both took in the same examples in the same order.
+        """
         ...
 
 
@@ -128,6 +146,23 @@ class Task(nn.Module, ABC):
     def samples(self, generator: torch.Generator) -> Media | None:
         """Return pictures to look at after an evaluation, or None; draws only from `generator` (on the CPU)."""
         return None
+
+    def exhibits(self, records: Records) -> list[Exhibit]:
+        """Return what is worth showing of an evaluation, given the records of all examples; none by default."""
+        return []
+
+    def explain(self, method: str, records: Records, batches: Iterable[Batch]) -> list[Exhibit]:
+        """Return what shows why examples were judged as they were. Called in evaluation mode.
+
+        Args:
+            method: How: `gradcam`.
+            records: The records of all examples of a split.
+            batches: The batches of the same split, again.
+
+        Raises:
+            ConfigError: This task or its model knows no such explanation.
+        """
+        raise ConfigError(f"evaluate.explain={method}: {type(self).__name__} has no such explanation; leave it out")
 
     def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
         """Prepare an evaluation: embed neighbours, for example. Called in evaluation mode, without gradients."""

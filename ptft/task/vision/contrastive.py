@@ -11,6 +11,7 @@ from ptft.data.data_module import Batch, DataSpec
 from ptft.loss.nt_xent import nt_xent_sum
 from ptft.metric.neighbours import NeighbourMetrics, Neighbours
 from ptft.model.parts import feature_dim, replace_head
+from ptft.task.exhibit import Exhibit, label_exhibits
 from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.vision.features import FeatureHead, check_parts, embed_neighbours, encoder_export
 from ptft.types import PositiveFloat, PositiveInt
@@ -106,6 +107,10 @@ class Contrastive(Task):
         if voted is None:
             return records
         return records | {"label": batch["label"].cpu(), "prediction": voted[0], "score": voted[1]}
+
+    def exhibits(self, records: Records) -> list[Exhibit]:
+        """Return which classes neighbours take for which, and the clearest mistakes, where there are labels."""
+        return label_exhibits(records, self.spec.classes, calibrated=False) if "label" in records else []
 
     def export(self) -> dict[str, ExportSpec]:
         """Return the network without its projector."""

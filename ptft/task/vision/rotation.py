@@ -16,6 +16,7 @@ from ptft.metric.bootstrap import Interval, mean_intervals, paired_difference
 from ptft.metric.classification import ClassificationMetrics
 from ptft.metric.neighbours import NeighbourMetrics, Neighbours
 from ptft.model.parts import feature_dim, replace_head
+from ptft.task.exhibit import Exhibit, label_exhibits
 from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.vision.features import FeatureHead, check_parts, embed_neighbours, encoder_export
 from ptft.types import NonNegativeInt, PositiveInt
@@ -138,6 +139,10 @@ class Rotation(Task):
         prediction, score = metrics.update(outputs["logits"], turns, outputs["features"], batch)
         index = batch["index"].repeat_interleave(len(DEGREES))
         return {"index": index.cpu(), "label": turns.cpu(), "prediction": prediction, "score": score}
+
+    def exhibits(self, records: Records) -> list[Exhibit]:
+        """Return which rotations are taken for which, and the reliability diagram."""
+        return label_exhibits(records, DEGREES, pictures=False)
 
     def export(self) -> dict[str, ExportSpec]:
         """Return the network without its head."""
