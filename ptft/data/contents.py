@@ -8,7 +8,6 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from ptft.data.image_arrays import Rows
 from ptft.data.listing import composed
+from ptft.runtime.threads import map_in_threads
 
 FULL_BYTES = 1 << 30
 """Sets up to this size are read whole, which takes a second or two."""
@@ -50,20 +50,19 @@ def read_contents(root: Path, paths: Sequence[str]) -> Contents:
 
     A file that cannot be read counts as one of its own: whoever decodes it says what is wrong.
     """
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="contents") as pool:
-        files = [f"{root}/{path}" for path in paths]
-        sizes = list(pool.map(_size, files, chunksize=64))
-        whole = sum(sizes) <= FULL_BYTES
-        digests = list(pool.map(partial(_or_nothing, _whole if whole else _sampled), files, chunksize=16))
-        digest = hashlib.sha256()
-        for path, size, part in zip(paths, sizes, digests, strict=True):
-            digest.update(composed(path).encode() + b"\0" + size.to_bytes(8, "little", signed=True) + part)
-        keys = [(size, part) if part else None for size, part in zip(sizes, digests, strict=True)]
-        same = _equal(range(len(files)), keys)
-        if not whole:
-            suspects = [row for group in same for row in group]
-            again = list(pool.map(partial(_or_nothing, _whole), [files[row] for row in suspects], chunksize=4))
-            same = _equal(suspects, [part or None for part in again])
+    files = [f"{root}/{path}" for path in paths]
+    sizes = list(map_in_threads(_size, files, _THREADS))
+    whole = sum(sizes) <= FULL_BYTES
+    digests = list(map_in_threads(partial(_or_nothing, _whole if whole else _sampled), files, _THREADS))
+    digest = hashlib.sha256()
+    for path, size, part in zip(paths, sizes, digests, strict=True):
+        digest.update(composed(path).encode() + b"\0" + size.to_bytes(8, "little", signed=True) + part)
+    keys = [(size, part) if part else None for size, part in zip(sizes, digests, strict=True)]
+    same = _equal(range(len(files)), keys)
+    if not whole:
+        suspects = [row for group in same for row in group]
+        again = map_in_threads(partial(_or_nothing, _whole), [files[row] for row in suspects], _THREADS)
+        same = _equal(suspects, [part or None for part in again])
     return Contents(digest.hexdigest(), tuple(np.array(group, dtype=np.int64) for group in same))
 
 

@@ -1,7 +1,7 @@
 """Labelled images as arrays: what a data set is read into, its checks, its statistics and its fingerprint."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,19 +85,25 @@ def check_fit(own: DataSpec, given: DataSpec, title: str) -> None:
 def pixel_statistics(
     images: npt.NDArray[np.uint8], rows: Rows, chunk: int = 8192
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel of some rows, in [0, 1], from exact counts of the 256 values.
+    """Return mean and standard deviation of each channel of some rows, in [0, 1]: see `statistics_of`."""
+    return statistics_of(images[rows[start : start + chunk]] for start in range(0, len(rows), chunk))
+
+
+def statistics_of(parts: Iterable[npt.NDArray[np.uint8]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, in [0, 1], from exact counts of the 256 values.
 
     A channel that is the same everywhere gets the standard deviation 1, so that normalising only centres it.
+
+    Args:
+        parts: The images, (n, C, H, W) in each part.
     """
-    counts = np.zeros((images.shape[1], 256))
-    for start in range(0, len(rows), chunk):
-        part = images[rows[start : start + chunk]]
-        for channel in range(images.shape[1]):
-            counts[channel] += np.bincount(part[:, channel].ravel(), minlength=256)
+    counts: npt.NDArray[np.int64] | None = None
+    for part in parts:
+        own = [np.bincount(part[:, channel].ravel(), minlength=256) for channel in range(part.shape[1])]
+        counts = np.array(own) if counts is None else counts + own
+    assert counts is not None, "some images"
     total, values = counts.sum(axis=1), np.arange(256)
-    mean = (
-        (counts * values).sum(axis=1) / total / 255
-    )  # whole numbers until the division, so the order of adding is free
+    mean = (counts * values).sum(axis=1) / total / 255  # whole numbers until the division: the order of adding is free
     std = np.sqrt((counts * (values / 255 - mean[:, None]) ** 2).sum(axis=1) / total)
     return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 

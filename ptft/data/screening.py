@@ -1,0 +1,101 @@
+"""Which pictures can be read, found before training: by their headers, or by decoding all where bad ones are skipped."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ptft.data.image_files import ImageFiles
+from ptft.errors import DataError
+from ptft.runtime import files as disk
+from ptft.runtime.threads import map_in_threads
+
+OnBadSample = Literal["error", "skip"]
+_FORMAT = 1
+
+
+def screen(
+    pictures: ImageFiles, on_bad_sample: OnBadSample, max_bad: float, memory: Path, threads: int
+) -> dict[int, str]:
+    """Return the number of each picture that cannot be read, with the reason.
+
+    Args:
+        pictures: The files.
+        on_bad_sample: error: look at the headers and raise at the first bad one; skip: decode every picture.
+        max_bad: Largest share that may be skipped.
+        memory: File that remembers the verdicts of decoding; made if it is not there.
+        threads: How many pictures are looked at at once.
+
+    Raises:
+        DataError: A picture cannot be read and none may be skipped, or more than `max_bad` cannot.
+    """
+    if on_bad_sample == "error":
+        if bad := _tried(pictures, "headers", threads):
+            first, *more = bad.values()
+            others = f" ({len(more):,} more like it)" if more else ""
+            raise DataError(f"{first}{others}. Mend or remove it, or leave bad pictures out: data.on_bad_sample=skip")
+        return {}
+    bad = _remembered(pictures, memory)
+    if bad is None:
+        bad = _tried(pictures, "pictures", threads)
+        _remember(pictures, memory, bad)
+    check_share(len(bad), len(pictures), max_bad, list(bad.values()))
+    return bad
+
+
+def check_share(bad: int, total: int, most: float, reasons: Sequence[str]) -> None:
+    """Refuse data of which too much is bad.
+
+    Raises:
+        DataError: More than the share `most` is.
+    """
+    if bad > most * total:
+        raise DataError(
+            f"{bad:,} of {total:,} pictures cannot be read, {bad / total:.1%} where data.max_bad={most:g} allows "
+            f"{most:.1%}: {'; '.join(reasons[:3])}{' ...' if len(reasons) > 3 else ''}. "
+            "Mend or remove them, or allow more with data.max_bad"
+        )
+
+
+def _tried(pictures: ImageFiles, what: Literal["headers", "pictures"], threads: int) -> dict[int, str]:
+    """Look at every header or decode every picture, several at once."""
+    look = pictures.header if what == "headers" else pictures.read
+
+    def reason(number: int) -> str | None:
+        try:
+            look(number)
+        except DataError as error:
+            return str(error)
+        return None
+
+    found = map_in_threads(reason, range(len(pictures)), threads)
+    return {number: told for number, told in enumerate(found) if told is not None}
+
+
+def memory_path(folder: Path, fingerprint: str, channels: int) -> Path:
+    """Return where the verdicts on a set of files are remembered: other contents or other decoders, other verdicts."""
+    decoders = [importlib.metadata.version(name) for name in ("torchvision", "pillow")]
+    key = hashlib.sha256(repr((_FORMAT, fingerprint, channels, decoders)).encode()).hexdigest()
+    return folder / f"verdicts-{key[:32]}.json"
+
+
+def _remembered(pictures: ImageFiles, memory: Path) -> dict[int, str] | None:
+    """Return the verdicts remembered, or None if there are none that can be read."""
+    try:
+        values = json.loads(memory.read_bytes())
+        numbers = {path: number for number, path in enumerate(pictures.paths)}
+        return {numbers[path]: str(reason) for path, reason in values["bad"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _remember(pictures: ImageFiles, memory: Path, bad: Mapping[int, str]) -> None:
+    """Write the verdicts; where that cannot be done they are found again next time."""
+    values = {"pictures": len(pictures), "bad": {pictures.paths[number]: reason for number, reason in bad.items()}}
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        disk.replace_with(memory, json.dumps(values, ensure_ascii=False, indent=1).encode())
+    except OSError:
+        return

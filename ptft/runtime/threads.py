@@ -1,0 +1,35 @@
+"""Work on many small things in several threads: for what waits for a disk, or lets go of the interpreter lock."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_AT_ONCE = 64
+"""Items a thread takes at once: handing over one costs more than many of the things done."""
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
+    """Yield function(item) for each item, in order; only a few hundred results wait at a time.
+
+    Raises:
+        Exception: Whatever `function` raised first, in the order of the items.
+    """
+
+    def several(start: int) -> list[Result]:
+        return [function(item) for item in items[start : start + _AT_ONCE]]
+
+    starts = iter(range(0, len(items), _AT_ONCE))
+    waiting: deque[Future[list[Result]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="map")
+    try:
+        while True:
+            while len(waiting) < 2 * threads and (start := next(starts, None)) is not None:
+                waiting.append(pool.submit(several, start))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
