@@ -50,7 +50,7 @@ def open_run(config: Config, invocation: Invocation) -> RunDirectory:
     name = str(config["name"])
     path = Path(config["output_root"]) / name
     for source in (invocation.init_from, invocation.run):
-        if source is not None and source.resolve().is_relative_to(path.resolve()):
+        if isinstance(source, Path) and source.resolve().is_relative_to(path.resolve()):
             raise ConfigError(f"name={name}: {path} holds what this command reads ({source}); take another name")
     texts = {
         ".hydra/hydra.yaml": as_yaml(invocation.hydra),
@@ -128,14 +128,14 @@ def _parents(invocation: Invocation) -> list[dict[str, Any]]:
     """Return the runs this one comes from, with the digest of what was taken of them."""
     parents = []
     source = invocation.init_from
-    if source is not None:
+    if isinstance(source, Path):
         if (source / "run.json").is_file():
             record = RunDirectory.reopen(source).record
             summary = source / "summary.json"
             digest = read_json(summary).get("checkpoint") if summary.is_file() else None
             parents.append({"id": record["id"], "name": record["name"], "checkpoint": digest})
-        elif source.is_file():
-            parents.append({"path": str(source), "checkpoint": files.digest(source)})
+        elif (weights := source if source.is_file() else source / "model.safetensors").is_file():
+            parents.append({"path": str(source), "checkpoint": files.digest(weights)})
     return parents
 
 

@@ -8,6 +8,8 @@ import yaml
 
 from ptft.command import report
 from ptft.command.build import Builder, network_of
+from ptft.command.preprocessing import unlike
+from ptft.command.remote import bring, with_weights_here
 from ptft.command.running import as_yaml, open_run, recorded, withdrawn_if_refused
 from ptft.command.source import damaged, read_json
 from ptft.config.invocation import Invocation
@@ -39,6 +41,7 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         console.say(f"{invocation.resume} is finished: {finished['steps']} steps done; engine.max=... goes on further")
         report.check_gate(config.get("gate"), finished["metrics"])
         return _objective(config, finished)
+    invocation = with_weights_here(invocation, bool(config.get("offline")), console.say)
     with open_run(config, invocation) as run, recorded(run, console, report.resuming(run, invocation)):
         store = CheckpointStore(run.checkpoints, run.id)
         checkpoint = store.load_newest(console.warn) if invocation.resume else None
@@ -77,7 +80,10 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     data = builder.data(saved_spec(run.path) if checkpoint is not None else None)
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
     task = builder.task(data.spec, settings.seed)
-    builder.initialise(task, None if checkpoint is not None else invocation.init_from or _source_again(builder.config))
+    source = None if checkpoint is not None else _weights(builder, invocation)
+    builder.initialise(task, source)
+    if source is not None and (difference := unlike(source, data.spec)) is not None:
+        builder.console.warn(difference)
     saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
     plan = builder.place(task, data, settings, saved)
     builder.console.say(plan.describe())
@@ -198,9 +204,13 @@ def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> No
     report.write_preprocessing(run, data.spec)
 
 
-def _source_again(config: Config) -> Path | None:
-    """Return what `init_from` names for a run that was stopped before its first checkpoint and starts anew."""
-    return find_weights(config["init_from"], config["output_root"]) if config.get("init_from") else None
+def _weights(builder: Builder, invocation: Invocation) -> Path | None:
+    """Return where the initial weights lie; a run stopped before its first checkpoint starts from them anew."""
+    config = builder.config
+    source = invocation.init_from
+    if source is None and config.get("init_from"):
+        source = find_weights(config["init_from"], config["output_root"])
+    return bring(source, bool(config.get("offline")), builder.console.say) if source is not None else None
 
 
 def _farewell(

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ptft.runtime.find import Remote
+
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
