@@ -28,6 +28,10 @@ class CheckpointError(PtftError):
     """A checkpoint or a run directory is missing, damaged, locked or of another model."""
 
 
+class FetchError(PtftError):
+    """A file is not here and could not be fetched, or may not be."""
+
+
 class DivergedError(PtftError):
     """Training met a loss or a gradient that is not a finite number."""
 

@@ -27,7 +27,7 @@ from ptft.config.schema import check_config, complete
 from ptft.config.tree import GROUPS, Tree
 from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError
-from ptft.runtime.find import find_run, find_weights, is_path
+from ptft.runtime.find import Remote, find_run, find_weights, is_path
 
 TRAINS_ONLY = ("optimizer", "schedule", "adapt", "augmentation")
 """Groups that an evaluation has no use for."""
@@ -46,7 +46,7 @@ class Checked:
         root: Name of the root config it was composed from.
         run: The run that `run=` names.
         resume: The run that is gone on with.
-        init_from: Where initial weights come from.
+        init_from: Where initial weights come from; those that lie elsewhere are only named.
     """
 
     config: dict[str, Any]
@@ -54,7 +54,7 @@ class Checked:
     root: str
     run: Path | None = None
     resume: Path | None = None
-    init_from: Path | None = None
+    init_from: Path | Remote | None = None
 
 
 @dataclass
@@ -227,9 +227,9 @@ class Door:
         run: Path | None,
         key: str,
         problems: list[Problem],
-    ) -> dict[str, Path | None]:
+    ) -> dict[str, Any]:
         """Find what the config names on the disk, and refuse what must not be changed or written over."""
-        found: dict[str, Path | None] = {"run": None, "resume": None, "init_from": None}
+        found: dict[str, Any] = {"run": None, "resume": None, "init_from": None}
         root = str(config.get("output_root"))
         if saved is not None:
             found["run" if key == "run" else "resume"] = run

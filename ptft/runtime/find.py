@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,28 @@ from ptft.errors import ConfigError
 LATEST = "@latest"
 TRAINED = ("pretrain", "finetune")
 """Commands whose runs hold a model."""
+REMOTES = {
+    "torchvision": (r"\w+\.\w+", "ResNet18_Weights.IMAGENET1K_V1"),
+    "hub": (r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", "google/vit-base-patch16-224"),
+}
+"""Where weights may lie beside this disk: the form of a name there, and one of them."""
 _SHOWN = 8  # names listed in an error
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Weights that lie elsewhere, and may be in a cache here.
+
+    Attributes:
+        place: `torchvision` or `hub`.
+        name: Their name there.
+    """
+
+    place: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.name}"
 
 
 def is_path(reference: str) -> bool:
@@ -73,14 +96,20 @@ def find_run(reference: str, output_root: str | Path = "outputs", commands: Sequ
     raise ConfigError(f"no run called `{reference}` under {root}/{here}; {_offer(reference, root, commands)}")
 
 
-def find_weights(reference: str, output_root: str | Path = "outputs") -> Path:
-    """Return what `init_from=` names: a run by name or `@latest`, or the path of a run, a checkpoint or a weights file.
+def find_weights(reference: str, output_root: str | Path = "outputs") -> Path | Remote:
+    """Return what `init_from=` names: a run by name or `@latest`, the path of a run, a checkpoint, a folder or a file.
+
+    Weights that lie elsewhere (`torchvision:...`, `hub:...`) are only named, neither looked for nor fetched.
 
     Raises:
         ConfigError: There is no such thing.
     """
-    if reference.partition(":")[0] in ("hub", "torchvision"):
-        raise ConfigError(f"{reference}: remote weights are not read yet; fetch the file and give its path as ./file")
+    place, colon, name = reference.partition(":")
+    if colon and place in REMOTES:
+        form, example = REMOTES[place]
+        if re.fullmatch(form, name, re.ASCII) is None or ".." in name:
+            raise ConfigError(f"names no weights; expected a name such as {place}:{example}")
+        return Remote(place, name)
     if "\0" not in reference and is_path(reference) and Path(reference).expanduser().exists():
         return Path(reference).expanduser()
     return find_run(reference, output_root)
