@@ -1,5 +1,6 @@
 """What is read of other runs: initial weights - of a run, a checkpoint or a weights file - and records."""
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -9,27 +10,34 @@ from typing import Any
 from torch import Tensor
 
 from ptft.adapt.load import read_tensors
+from ptft.command.published import published_as
 from ptft.engine.checkpoint import CheckpointStore
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+"""What transformers writes beside weights in several files: `weight_map`, from names of tensors to files."""
 
 
 def read_source(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...] | None]:
     """Return the weights at a path and the label names they were trained on, if that is known.
 
     A run gives its `model/`, or its best checkpoint while it is not finished; a checkpoint gives its averaged weights,
-    if it has some.
+    if it has some. A folder may be one of transformers: safetensors, whole or in parts, beside a config.json.
 
     Raises:
         CheckpointError: There are no readable weights.
     """
     if path.is_file():
-        return _with_aliases(path), _labels(path.parent)
+        entry = published_as(path.name)
+        return _with_aliases(path), tuple(entry.meta["categories"]) if entry is not None else _labels(path.parent)
     step = re.fullmatch(r"step_(\d+)", path.name)
     run = path.parent.parent if step else path
     for folder in () if step and (run / "run.json").is_file() else (path, path / "model"):
         if (folder / "model.safetensors").is_file():
             return _with_aliases(folder / "model.safetensors"), _labels(folder)
+        if (folder / INDEX).is_file():
+            return _in_parts(folder / INDEX), _labels(folder)
     if (run / "run.json").is_file():
         record = RunDirectory.reopen(run)
         checkpoint = CheckpointStore(record.checkpoints, record.id).load_named(step[1] if step else "best")
@@ -60,6 +68,20 @@ def damaged(path: Path, why: object) -> CheckpointError:
     return CheckpointError(f"{path} is damaged ({why}); bring the file back, or start a new run")
 
 
+def _in_parts(index: Path) -> dict[str, Tensor]:
+    """Read the files that an index names; they lie beside it."""
+    parts = read_json(index).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()):
+        raise damaged(index, "no weight_map")
+    names = sorted(set(parts.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise damaged(index, f"it names {outside[0]}, which does not lie beside it")
+    tensors = {name: tensor for part in names for name, tensor in read_tensors(index.parent / part).items()}
+    if missing := sorted(set(parts) - set(tensors)):
+        raise damaged(index, f"its files lack {missing[0]} and {len(missing) - 1} more")
+    return tensors
+
+
 def _with_aliases(file: Path) -> dict[str, Tensor]:
     """Read a weights file, with the other names of tied weights that config.json beside it tells."""
     tensors = read_tensors(file)
@@ -70,7 +92,10 @@ def _with_aliases(file: Path) -> dict[str, Tensor]:
 
 
 def _labels(folder: Path) -> tuple[str, ...] | None:
-    try:
+    """Return the class names that stand beside weights, as ptft or as transformers write them."""
+    with contextlib.suppress(OSError, ValueError):
         return tuple(json.loads((folder / "labels.json").read_bytes()))
-    except (OSError, ValueError):
-        return None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        names = json.loads((folder / "config.json").read_bytes())["id2label"]
+        return tuple(str(names[str(number)]) for number in range(len(names)))
+    return None
