@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptft.command.remote import published_as
+from ptft.command.published import published_as
 from ptft.command.source import read_json
 from ptft.data.data_module import DataSpec
 

@@ -4,22 +4,16 @@ Torchvision's are looked for where torch's own loader keeps them, the hub's wher
 """
 
 import dataclasses
-import difflib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from ptft.command.published import DIGEST, find_published
 from ptft.config.invocation import Invocation
 from ptft.errors import CheckpointError, ConfigError, FetchError
 from ptft.runtime import files
 from ptft.runtime.download import fetch, forbidden
 from ptft.runtime.find import Remote
 from ptft.runtime.hub import snapshot
-
-DIGEST = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-"""The first digits of the SHA-256 in the name of a published file."""
-
 
 def with_weights_here(invocation: Invocation, offline: bool, say: Callable[[str], None]) -> Invocation:
     """Return what a command was told, with a local path in the place of weights that lie elsewhere.
@@ -53,7 +47,9 @@ def _torchvision(source: Remote, offline: bool, say: Callable[[str], None]) -> P
     url = str(find_published(source.name).url)
     digest = DIGEST.search(url)
     if digest is None:
-        raise ConfigError(f"{source}: its file {url} names no digest, so it is not fetched; give a local file as ./file")
+        raise ConfigError(
+            f"{source}: its file {url} names no digest, so it is not fetched; give a local file as ./file"
+        )
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if path.is_file():
         if not files.digest(path).startswith(digest[1]):
@@ -67,38 +63,3 @@ def _torchvision(source: Remote, offline: bool, say: Callable[[str], None]) -> P
     except FetchError as error:
         raise FetchError(f"{source}: {error}; {remedy}") from None
     return path
-
-
-# --- What torchvision publishes ---------------------------------------------------------------------------------------
-
-
-def find_published(name: str) -> Any:
-    """Return torchvision's entry of weights by its full name, such as `ResNet18_Weights.IMAGENET1K_V1`.
-
-    Raises:
-        ConfigError: There is no such entry; the message tells the nearest names.
-    """
-    from torchvision.models import get_weight
-
-    try:
-        return get_weight(name)
-    except (ValueError, KeyError):
-        known = {str(entry).lower(): str(entry) for entry in _published()}
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-        meant = f"; did you mean {' or '.join(known[word] for word in near)}?" if near else ""
-        raise ConfigError(f"init_from=torchvision:{name}: torchvision publishes no such weights{meant}") from None
-
-
-def published_as(file_name: str) -> Any | None:
-    """Return torchvision's entry of the weights in a file of this name, or None; the digest in the name is unique."""
-    if DIGEST.search(file_name) is None:
-        return None
-    return next((entry for entry in _published() if entry.url.rpartition("/")[2] == file_name), None)
-
-
-def _published() -> Iterator[Any]:
-    """Yield every entry of weights of torchvision's image classifiers."""
-    from torchvision import models
-
-    for name in models.list_models(module=models):
-        yield from models.get_model_weights(name)

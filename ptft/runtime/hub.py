@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: weights as safetensors and their config, never code; the local cache is asked first."""
+"""Models of the Hugging Face hub: safetensors and config, never code; the local cache is asked first."""
 
 import re
 from collections.abc import Callable
