@@ -15,6 +15,7 @@ from ptft.runtime.download import fetch, forbidden
 from ptft.runtime.find import Remote
 from ptft.runtime.hub import snapshot
 
+
 def with_weights_here(invocation: Invocation, offline: bool, say: Callable[[str], None]) -> Invocation:
     """Return what a command was told, with a local path in the place of weights that lie elsewhere.
 
