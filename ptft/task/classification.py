@@ -2,14 +2,17 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import DataError
-from ptft.loss.cross_entropy import cross_entropy_sum
+from ptft.loss.cast import at_least_float32
+from ptft.loss.cross_entropy import cross_entropy_sum, mixed_cross_entropy_sum
 from ptft.metric.classification import ClassificationMetrics
 from ptft.task.exhibit import Exhibit, chosen_to_explain, label_exhibits, rows_of
 from ptft.task.gradcam import grad_cam
@@ -18,20 +21,25 @@ from ptft.types import DropRate
 
 
 class Classification(Task):
-    """One label an example; batches hold `image` and `label`.
+    """One label an example; batches hold `image` and `label`, mixed ones also `partner_label` and `label_share`.
 
-    Evaluation reports the plain cross entropy as `loss`: smoothing shapes the training alone.
+    Evaluation reports the plain cross entropy as `loss`: smoothing and mixing shape the training alone.
     """
 
     headline = MetricSpec("accuracy", "max", scale=100.0)
+    mixed_labels = True
 
-    def __init__(self, model: nn.Module, spec: DataSpec, *, label_smoothing: DropRate = 0.0) -> None:
+    def __init__(
+        self, model: nn.Module, spec: DataSpec, *, label_smoothing: DropRate = 0.0, test_time_flips: bool = False
+    ) -> None:
         """Wrap a network that maps images (B, C, H, W) to logits (B, classes).
 
         Args:
             model: The network.
             spec: What the data know: their classes.
             label_smoothing: Share of the target spread evenly over all classes.
+            test_time_flips: Evaluate each image together with its mirror image: the mean of their probabilities counts.
+                Takes twice as long; training and export stay as they are.
 
         Raises:
             DataError: The data have no classes.
@@ -45,18 +53,30 @@ class Classification(Task):
         self.model = model
         self.spec = spec
         self.label_smoothing = label_smoothing
+        self.test_time_flips = test_time_flips
 
     def forward(self, batch: Batch) -> Outputs:
-        """Return {"logits": (B, classes)}."""
-        return {"logits": self.model(batch["image"])}
+        """Return {"logits": (B, classes)}; with flips at test time the logarithms of the mean probabilities."""
+        image = batch["image"]
+        logits: Tensor = self.model(image)
+        if self.training or not self.test_time_flips:
+            return {"logits": logits}
+        both = [at_least_float32(values).log_softmax(1) for values in (logits, self.model(image.flip(-1)))]
+        return {"logits": torch.logaddexp(*both) - math.log(2)}
 
     def count(self, batch: Batch, phase: str) -> dict[str, Any]:
         """Return the number of examples."""
         return {"cross_entropy": len(batch["label"])}
 
     def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:
-        """Return the cross entropy, smoothed as set, summed over the examples."""
-        return StepOutput({"cross_entropy": cross_entropy_sum(outputs["logits"], batch["label"], self.label_smoothing)})
+        """Return the cross entropy, smoothed as set and shared out as mixed, summed over the examples."""
+        logits, label = outputs["logits"], batch["label"]
+        if "label_share" in batch:
+            partner, share = batch["partner_label"], batch["label_share"]
+            total = mixed_cross_entropy_sum(logits, label, partner, share, self.label_smoothing)
+        else:
+            total = cross_entropy_sum(logits, label, self.label_smoothing)
+        return StepOutput({"cross_entropy": total})
 
     def make_metrics(self) -> ClassificationMetrics:
         """Return fresh metrics over the classes of the data."""

@@ -94,3 +94,54 @@ def test_two_classes_and_one_class_can_be_evaluated():
         batch = image_batch(6) | {"label": torch.arange(6) % len(classes)}
         metrics = evaluate(task, batch, 4)[0]
         assert ("auroc" in metrics) == (len(classes) == 2)
+
+
+def mixed(batch):
+    count = len(batch["label"])
+    share = torch.linspace(0, 1, count, dtype=torch.float32)
+    return batch | {"partner_label": batch["label"].roll(1), "label_share": share}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_mixed_labels_are_weighted_by_their_shares(smoothing):
+    task, batch = make(label_smoothing=smoothing), mixed(doubled(image_batch(9)))
+    # Targets as whole distributions, written out by hand.
+    num_classes = SPEC.num_classes
+    own, partner = (torch.nn.functional.one_hot(batch[name], num_classes) for name in ("label", "partner_label"))
+    share = batch["label_share"].double()[:, None]
+    target = (own * share + partner * (1 - share)) * (1 - smoothing) + smoothing / num_classes
+    expected = -(target * task.model(batch["image"]).log_softmax(1)).sum()
+    assert total_loss(task, batch, "model").item() == pytest.approx(expected.item() / 9, abs=1e-12)
+    assert task.count(batch, "model") == {"cross_entropy": 9}
+
+
+def test_cutting_a_mixed_batch_changes_no_gradient():
+    assert_cuts_agree(make(label_smoothing=0.1), mixed(doubled(image_batch(10))))
+
+
+def test_a_batch_that_is_not_mixed_after_all_has_the_plain_loss():
+    task, batch = make(), doubled(image_batch(9))
+    whole = batch | {"partner_label": batch["label"].roll(1), "label_share": torch.ones(9)}
+    torch.testing.assert_close(total_loss(task, whole, "model"), total_loss(task, batch, "model"), rtol=1e-14, atol=0)
+
+
+def test_flips_at_test_time_average_the_probabilities_of_an_image_and_its_mirror():
+    task, batch = make(test_time_flips=True), doubled(image_batch(40))
+    metrics, _, _, records = evaluate(task, batch, 7)
+    image = batch["image"]
+    probabilities = (task.model(image).softmax(1) + task.model(image.flip(-1)).softmax(1)).detach() / 2
+    of_label = probabilities.gather(1, batch["label"][:, None])
+    assert torch.equal(records["prediction"], probabilities.argmax(1))
+    torch.testing.assert_close(records["score"], probabilities.max(1).values)
+    assert metrics["loss"] == pytest.approx(-of_label.log().mean().item(), abs=1e-12)
+    assert metrics["accuracy"] == (probabilities.argmax(1) == batch["label"]).double().mean().item()
+    mirrored = evaluate(task, batch | {"image": image.flip(-1)}, 40)[0]
+    assert mirrored["loss"] == pytest.approx(metrics["loss"], abs=1e-12)
+
+
+def test_flips_at_test_time_leave_training_and_export_as_they_are():
+    plain, flips, batch = make(), make(test_time_flips=True), doubled(image_batch(8))
+    for name, value in gradient(plain, batch, "model", 8).items():
+        assert torch.equal(gradient(flips, batch, "model", 8)[name], value)
+    image = batch["image"]
+    assert torch.equal(flips.export()["model"].module(image), plain.export()["model"].module(image))
