@@ -2,22 +2,35 @@
 
 A frozen parameter has `requires_grad=False`. A frozen module carries `frozen = True`: it stays in evaluation mode while
 the rest trains, so that its batch-norm statistics stand still and its dropout is off.
+
+    new run     load weights, structure, apply, train with hooks, load the best checkpoint, merge, write model/
+    resumed     structure, apply, load the checkpoint, train with hooks ...
+    evaluation  structure, load a checkpoint, merge
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
 from ptft.errors import ConfigError
 from ptft.model.parts import HasParts, Parts
+from ptft.runtime.duration import Clock
+from ptft.runtime.hook import Hook
 
 FROZEN = "frozen"
 """The attribute that marks a module; the task keeps modules that carry it in evaluation mode."""
 
 
 class Adapt(ABC):
-    """Prepares a model for fine-tuning; built from `adapt=`, applied once after the weights are loaded."""
+    """Prepares a model for fine-tuning; built from `adapt=`, it keeps no state."""
+
+    def structure(self, model: nn.Module) -> None:  # noqa: B027 - most adaptations add no parameters
+        """Add the parameters that a checkpoint of such a run holds, in place; what the model computes is unchanged.
+
+        Raises:
+            ConfigError: The settings do not fit the model.
+        """
 
     @abstractmethod
     def apply(self, model: nn.Module) -> None:
@@ -26,6 +39,21 @@ class Adapt(ABC):
         Raises:
             ConfigError: The settings do not fit the model.
         """
+
+    def hooks(self, model: nn.Module, clock: Clock) -> Sequence[Hook]:
+        """Return what changes while training.
+
+        Args:
+            model: The model, adapted.
+            clock: What turns durations into steps, with the length of the training.
+
+        Raises:
+            ConfigError: The settings do not fit the model.
+        """
+        return ()
+
+    def merge(self, model: nn.Module) -> None:  # noqa: B027 - most adaptations have added nothing
+        """Take back what `structure` did: the model computes the same with its own parameters alone."""
 
 
 def freeze(model: nn.Module, chosen: Callable[[str], bool]) -> None:
@@ -50,6 +78,15 @@ def freeze(model: nn.Module, chosen: Callable[[str], bool]) -> None:
         if idle or (name and chosen(name)):
             setattr(module, FROZEN, True)
             module.eval()
+
+
+def thaw(model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
+    """Undo `freeze`: these parameters are trained, every module follows the mode of the model."""
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    for module in model.modules():
+        if vars(module).pop(FROZEN, False):
+            module.train(model.training)
 
 
 def parts_for(model: nn.Module, option: str) -> Parts:

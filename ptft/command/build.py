@@ -3,6 +3,7 @@
 Below this floor nothing sees a config: every class takes plain arguments.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +13,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from ptft.adapt.adapt import describe
+from ptft.adapt.adapt import Adapt, describe
 from ptft.adapt.load import load_weights
 from ptft.command.source import read_source
 from ptft.config.resolve import instantiate
 from ptft.data.data_module import BatchPlan, DataModule, DataSpec
-from ptft.engine.checkpoint import CheckpointStore
+from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.engine import Engine
+from ptft.engine.hooks import Hooks
 from ptft.engine.objective import Objective
 from ptft.engine.optimize import PhaseOptimizer
 from ptft.engine.plan import Plan, apply_memory_format, resolve_plan
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
-from ptft.engine.settings import EarlyStoppingSettings, EmaSettings, EngineSettings
+from ptft.engine.settings import EarlyStoppingSettings, EmaSettings, EngineSettings, SwaSettings
+from ptft.engine.weights import load_for_evaluation
 from ptft.errors import ConfigError
 from ptft.logger.logger import Logger
 from ptft.optimizer.groups import embedding_names, parameter_groups
+from ptft.optimizer.layers import lr_scales
 from ptft.optimizer.lean import skip_compiler
+from ptft.optimizer.settings import OptimizerSettings
 from ptft.runtime.device import choose_device, set_deterministic
 from ptft.runtime.duration import Clock, Duration
 from ptft.runtime.precision import Precision
@@ -37,6 +42,7 @@ from ptft.schedule.schedule import WarmedUp
 from ptft.task.task import Task
 
 Config = Mapping[str, Any]
+_COMMON = tuple(field.name for field in dataclasses.fields(OptimizerSettings) if field.name != "phases")
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Builder:
     def settings(self) -> EngineSettings:
         """Return the engine's settings."""
         values = dict(self.config["engine"])
-        nested: dict[str, type[Any]] = {"ema": EmaSettings, "early_stopping": EarlyStoppingSettings}
+        nested: dict[str, type[Any]] = {"ema": EmaSettings, "swa": SwaSettings, "early_stopping": EarlyStoppingSettings}
         for name, kind in nested.items():
             if values.get(name) is not None:
                 values[name] = kind(**values[name])
@@ -86,10 +92,16 @@ class Builder:
         """Build the model and the task around it; the seed decides the initial weights."""
         torch.manual_seed(seed)
         task: Task = self.make("task", self.make("model", spec), spec)
+        mixing = [type(step).__name__ for step in self.make_all("augmentation") if getattr(step, "mixes_labels", False)]
+        if mixing and not task.mixed_labels:
+            raise ConfigError(
+                f"{mixing[0]} mixes images and their labels, but task {type(task).__name__} reads no mixed labels; "
+                "choose an augmentation without it (`ptft list augmentations` names them)"
+            )
         return task
 
     def initialise(self, task: Task, source: Path | None) -> None:
-        """Load the weights that `init_from` names and freeze what `adapt` says."""
+        """Load the weights that `init_from` names, add and freeze what `adapt` says."""
         network = network_of(task)
         if source is not None:
             tensors, labels = read_source(source)
@@ -98,8 +110,25 @@ class Builder:
                 network, tensors, partial=partial, classes_match=labels is not None and labels == task.label_names()
             )
             self.console.say(f"initialised from {source}: {report.describe()}")
-        self.make("adapt").apply(network)
+        adapt = self.adapt()
+        adapt.structure(network)
+        adapt.apply(network)
         self.console.say(describe(task))
+
+    def restore(self, task: Task, checkpoint: Checkpoint) -> None:
+        """Give a fresh task the weights of a checkpoint as they are evaluated and handed over: averaged and merged."""
+        self.adapt().structure(network_of(task))
+        self.finish(task, checkpoint)
+
+    def finish(self, task: Task, checkpoint: Checkpoint) -> None:
+        """Give a trained task the weights of a checkpoint, averaged and merged; it is not trained any more."""
+        load_for_evaluation(task, checkpoint)
+        self.adapt().merge(network_of(task))
+
+    def adapt(self) -> Adapt:
+        """Build the adaptation."""
+        made: Adapt = self.make("adapt")
+        return made
 
     def place(self, task: Task, data: DataModule, settings: EngineSettings, saved: Plan | None) -> Plan:
         """Move the task to its device and resolve what is `auto`; a resumed run brings its saved plan."""
@@ -127,7 +156,7 @@ class Builder:
             ConfigError: A phase that the task does not have, or nothing to train.
         """
         node = dict(self.config["optimizer"])
-        overrides, l1, decay_all = node.pop("phases") or {}, node.pop("l1"), node.pop("decay_all")
+        overrides = node.pop("phases") or {}
         unknown = sorted(set(overrides) - set(task.phases))
         if unknown:
             raise ConfigError(f"optimizer.phases.{unknown[0]}: this task has the phases {', '.join(task.phases)}")
@@ -139,10 +168,19 @@ class Builder:
             parameters = task.parameters_of(phase)
             if not parameters:
                 raise ConfigError(f"phase {phase} has nothing to train: adapt froze all of its parameters")
-            groups = parameter_groups(parameters, embedding_names(task), decay_all=decay_all)
             settings = {**node, **(overrides.get(phase) or {})}
+            common = OptimizerSettings(**{name: settings[name] for name in _COMMON})
+            scales = lr_scales(
+                task.get_submodule(phase),
+                parameters,
+                prefix=f"{phase}.",
+                layer_decay=common.layer_decay,
+                head_multiplier=common.head_multiplier,
+            )
+            groups = parameter_groups(parameters, embedding_names(task), decay_all=common.decay_all, scales=scales)
             optimizer = instantiate(settings, groups, trusted=self.trusted, group="optimizer")
-            optimizers[phase] = PhaseOptimizer(optimizer, self.schedule(clock), scaler, clip_norm=clip_norm, l1=l1)
+            schedule = self.schedule(clock)
+            optimizers[phase] = PhaseOptimizer(optimizer, schedule, scaler, clip_norm=clip_norm, l1=common.l1)
         return optimizers
 
     def schedule(self, clock: Clock) -> WarmedUp:
@@ -167,7 +205,7 @@ class Builder:
         texts = wanted if isinstance(wanted, list) and wanted else [wanted or None]
         objective, *_ = [Objective.parse(text, task.headline) for text in texts]
         loggers: list[Logger] = self.make_all("logger", run.path, step)
-        return Engine(
+        engine = Engine(
             task,
             data,
             self.optimizers(task, clock, plan, settings.clip_norm),
@@ -179,6 +217,10 @@ class Builder:
             recorder=Recorder(run, loggers),
             console=self.console,
         )
+        engine.hooks = Hooks(self.adapt().hooks(network_of(task), clock))
+        for hook in engine.hooks.hooks:
+            self.console.say(hook.describe())
+        return engine
 
 
 def network_of(task: Task) -> nn.Module:

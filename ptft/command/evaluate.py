@@ -18,7 +18,6 @@ from ptft.engine.evaluate import EVALUATION_BATCH, evaluate
 from ptft.engine.plan import Plan, apply_memory_format
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
-from ptft.engine.weights import load_for_evaluation
 from ptft.errors import ConfigError
 from ptft.runtime.device import choose_device
 from ptft.runtime.precision import Precision
@@ -75,7 +74,7 @@ def _prepare(
             "its training split, the metrics are too good. data.allow_changed=true says that this is meant"
         )
     task = builder.task(data.spec, settings.seed)
-    load_for_evaluation(task, checkpoint)
+    builder.restore(task, checkpoint)
     device = choose_device(settings.device)
     plan = Plan.from_json(checkpoint.state["plan"])
     task.to(device)

@@ -10,7 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from ptft.adapt.load import read_tensors
+from ptft.adapt.lora import MARK
 from ptft.command.published import published_as
+from ptft.engine.average import averaged
 from ptft.engine.checkpoint import CheckpointStore
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import CheckpointError
@@ -41,7 +43,12 @@ def read_source(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...] | Non
     if (run / "run.json").is_file():
         record = RunDirectory.reopen(run)
         checkpoint = CheckpointStore(record.checkpoints, record.id).load_named(step[1] if step else "best")
-        return {**checkpoint.tensors, **(checkpoint.state.get("ema") or {})}, _labels(run / "model")
+        if any(MARK in name for name in checkpoint.tensors):
+            raise CheckpointError(
+                f"init_from={path}: the weights of an adapt=lora run stand in its model/ once it is finished; its "
+                f"checkpoints hold the updates apart. Finish it: ptft {record.record['command']} resume={run}"
+            )
+        return {**checkpoint.tensors, **averaged(checkpoint.state)}, _labels(run / "model")
     raise CheckpointError(
         f"init_from={path}: no weights there; expected a run directory, a folder with model.safetensors, "
         "or a .safetensors or .pth file"

@@ -19,7 +19,6 @@ from ptft.engine.console import Console
 from ptft.engine.engine import Engine
 from ptft.engine.plan import Plan
 from ptft.engine.run_dir import RunDirectory
-from ptft.engine.weights import load_for_evaluation
 from ptft.errors import (
     ConfigError,
     DataError,
@@ -134,8 +133,8 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     """
     store, tracker = engine.store, engine.tracker
     checkpoint = store.load_named("best")
-    engine.ema = None  # the averaged weights come with the checkpoint
-    load_for_evaluation(engine.task, checkpoint)
+    engine.average = None  # the averaged weights come with the checkpoint
+    builder.finish(engine.task, checkpoint)
     objective = tracker.objective
     metrics: dict[str, Any] = {
         f"{objective.split}/{name}": {"value": value} for name, value in tracker.best_metrics.items()

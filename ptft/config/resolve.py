@@ -116,9 +116,8 @@ def check_component(key: str, group: str, node: Any, trusted: Sequence[str] = ()
     phases = node.get("phases") if group == "optimizer" else None
     for phase, settings in phases.items() if isinstance(phases, dict) else ():
         if isinstance(settings, dict):
-            optional = tuple(f for f in record.fields if f.name in settings)
-            known = Record(record.name, optional + tuple(f for f in record.fields if f.name not in settings))
-            found = known.complaints(f"{key}.phases.{phase}", settings)
+            fields = (*(f for f in beside.fields if f.name != "phases"), *record.fields)
+            found = Record(record.name, fields).complaints(f"{key}.phases.{phase}", settings)
             complaints += [complaint for complaint in found if "is required" not in complaint[1]]
     return complaints
 

@@ -15,15 +15,7 @@ class Cadence:
     """
 
     def __init__(self, text: str, clock: Clock, key: str) -> None:
-        duration = Duration.parse(text, key)
-        duration.steps(clock)  # refuses what has no meaning here
-        per_unit = {
-            "st": 1.0,
-            "ex": 1 / clock.batch_size,
-            "ep": (clock.num_examples or 0) / clock.batch_size,
-            "%": (clock.max_steps or 0) / 100,
-        }
-        self.period = max(duration.amount * per_unit[duration.unit], 1.0)
+        self.period = Duration.parse(text, key).period(clock)
 
     def due(self, step: int) -> bool:
         """Tell whether a period ended with the step that made `step` steps done; a period is at least one step."""

@@ -13,11 +13,14 @@ from typing import Any
 import torch
 
 from ptft.data.data_module import Batch, BatchPlan, DataModule
+from ptft.engine.average import Average, saved_average
 from ptft.engine.cadence import Cadence
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.ema import Ema
 from ptft.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
+from ptft.engine.hooks import Hooks
+from ptft.engine.nonfinite import check_finite
 from ptft.engine.objective import Objective, Tracker
 from ptft.engine.optimize import PhaseOptimizer
 from ptft.engine.plan import Plan
@@ -26,10 +29,11 @@ from ptft.engine.recorder import Recorder
 from ptft.engine.settings import EngineSettings
 from ptft.engine.signals import StopRequest
 from ptft.engine.stopwatch import Stopwatch
+from ptft.engine.swa import Swa
 from ptft.engine.update import Update
 from ptft.engine.weights import least_bytes, load_own, own_tensors
 from ptft.engine.window import Window
-from ptft.errors import CheckpointError, DivergedError, Interrupted, PtftError
+from ptft.errors import CheckpointError, Interrupted, PtftError
 from ptft.runtime.device import peak_memory_bytes
 from ptft.runtime.distributed import World
 from ptft.runtime.duration import Clock, Duration
@@ -90,7 +94,8 @@ class Engine:
         self.stopwatch = Stopwatch()
         self.tracker = Tracker(objective, settings.early_stopping)
         self.window = Window(self.device)
-        self.ema = Ema(task, settings.ema, set(own_tensors(task))) if settings.ema else None
+        self.average = self._make_average()
+        self.hooks = Hooks()
         self.evaluation_loaders = data.evaluation_loaders(self._batch_plan(max(settings.batch_size, EVALUATION_BATCH)))
         self._stop = StopRequest()
 
@@ -119,8 +124,9 @@ class Engine:
             self._tidy()
         if self.tracker.should_stop:
             return self.tracker
-        self.store.check_space(least_bytes(self.task, self.optimizers.values(), averaged=self.ema is not None))
+        self.store.check_space(least_bytes(self.task, self.optimizers.values(), averaged=self.average is not None))
         self.task.train()
+        self.hooks.apply(self.step)
         self.stopwatch.start(self.step)
         profiler = Profiler(self.settings.profile, self.recorder.report, self.stop_step - self.step)
         with self._stop.listening(), profiler:
@@ -134,20 +140,21 @@ class Engine:
         return self.tracker
 
     def _loop(self, update: Update, profiler: Profiler) -> None:
-        start, ema = self.step, self.ema
+        start, average = self.step, self.average
         next_edge = self._next_edge(start)
         batches = self._batches(start)
         with self.console.progress(start, self.stop_step, self.settings.batch_size) as line:
             self.line = line
             for step in range(start, self.stop_step):
                 update(next(batches), step, self.max_steps)
-                if ema is not None:
-                    ema.update(step)
+                if average is not None:
+                    average.update(step)
                 self.step = step + 1
                 line.advance(step + 1)
                 profiler.step()
                 if step + 1 >= next_edge or self._stop.signal is not None:
                     self._edge(step + 1)
+                    self.hooks.apply(step + 1)
                     next_edge = self._next_edge(step + 1)
                     if self.tracker.should_stop:
                         tracker = self.tracker
@@ -158,7 +165,7 @@ class Engine:
 
     def _edge(self, step: int) -> None:
         """Do what is due after a step: log, evaluate, save, stop. The one place in the loop that synchronises."""
-        self._check_finite(step)
+        check_finite(self.optimizers.values(), step, self.settings.on_nonfinite, self.console.warn)
         last = step == self.stop_step
         row: dict[str, float] = {}
         if self.log_cadence.due(step) or last:
@@ -179,9 +186,9 @@ class Engine:
                 self._stop.exit_code,
             )
 
-    def _next_edge(self, step: int) -> int:
+    def _next_edge(self, step: int) -> float:
         """Return the next number of steps done at which something is due."""
-        cadences = (self.log_cadence, self.evaluation_cadence, self.checkpoint_cadence)
+        cadences = (self.log_cadence, self.evaluation_cadence, self.checkpoint_cadence, self.hooks)
         return min(self.stop_step, *(cadence.next_due(step) for cadence in cadences))
 
     # --- What is due ---
@@ -215,7 +222,7 @@ class Engine:
     def evaluate(self, split: str, *, with_intervals: bool = False) -> Evaluation:
         """Evaluate a split with the averaged weights, if there are any, else with the live ones."""
         options: dict[str, Any] = {"max_batches": self.settings.evaluation_batches, "with_intervals": with_intervals}
-        with self.ema.applied() if self.ema is not None else contextlib.nullcontext():
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
             return evaluate(self.task, self.evaluation_loaders, split, self.precision, **options)
 
     def _announce(self, step: int, row: Mapping[str, float], is_best: bool) -> None:
@@ -226,22 +233,6 @@ class Engine:
         epoch = [f"epoch {self._epoch(step):.1f}"] if self.clock.num_examples else []
         parts = [f"step {step}/{self.stop_step}", *epoch, *values, *(["best"] if is_best else [])]
         self.console.say("  ".join(parts))
-
-    def _check_finite(self, step: int) -> None:
-        """Read the flags of the steps since the last look."""
-        bad: list[int] = []
-        for optimizer in self.optimizers.values():
-            flags = optimizer.take_nonfinite()
-            bad += [step - len(flags) + 1 + number for number, flag in enumerate(flags) if flag]
-        if not bad:
-            return
-        where = f"step {min(bad)}" + (f" (and {len(set(bad)) - 1} later ones)" if len(set(bad)) > 1 else "")
-        if self.settings.on_nonfinite == "stop":
-            raise DivergedError(
-                f"the gradient is not finite at {where}; the update was left out and the run stopped. "
-                "Try a smaller optimizer.lr, engine.clip_norm=1, engine.precision=fp32, or engine.on_nonfinite=skip"
-            )
-        self.console.warn(f"the gradient is not finite at {where}; the update was left out")
 
     # --- State ---
 
@@ -284,7 +275,7 @@ class Engine:
             "optimizers": {phase: optimizer.state_dict() for phase, optimizer in self.optimizers.items()},
             "tracker": self.tracker.state_dict(),
             "window": self.window.state_dict(),
-            "ema": dict(self.ema.average) if self.ema is not None else None,
+            "average": self.average.state_dict() if self.average is not None else None,
         }
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -300,8 +291,8 @@ class Engine:
                 optimizer.load_state_dict(state["optimizers"][phase])
             self.tracker.load_state_dict(state["tracker"])
             self.window.load_state_dict(state["window"])
-            if self.ema is not None and state["ema"] is not None:
-                self.ema.load(state["ema"])
+            if self.average is not None:
+                self.average.load_state_dict(saved_average(state))
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"checkpoint of step {checkpoint.step} does not fit this run: {error}") from error
         self.step = checkpoint.step
@@ -316,6 +307,12 @@ class Engine:
         }
 
     # --- Small helpers ---
+
+    def _make_average(self) -> Average | None:
+        names, settings = set(own_tensors(self.task)), self.settings
+        if settings.swa is not None:
+            return Swa(self.task, settings.swa, names, self.clock, self.console.warn)
+        return Ema(self.task, settings.ema, names) if settings.ema is not None else None
 
     def _batches(self, start: int) -> Iterator[Batch]:
         count = self.settings.overfit_batches

@@ -40,7 +40,7 @@ class PhaseOptimizer:
         self.schedule = schedule
         self.scaler = scaler
         groups = optimizer.param_groups
-        self.base_lrs = [float(group["lr"]) for group in groups]
+        self.base_lrs = [float(group["lr"]) * group.get("lr_scale", 1.0) for group in groups]
         self.parameters: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         self.names = [name for group in groups for name in group["names"]]
         self._penalised = [parameter for group in groups if group["decay"] for parameter in group["params"]]
@@ -56,7 +56,8 @@ class PhaseOptimizer:
         self.flags: list[Any] = []
         """For each step since the last `take_nonfinite`: true where the gradient was not finite."""
         self.last_norm: Tensor | None = None
-        self.lr = self.base_lrs[0]
+        self.lr = max(self.base_lrs)
+        """The highest learning rate of any group at the last step: the one that makes a training diverge."""
 
     def zero_grad(self) -> None:
         """Forget the gradients of this phase."""
@@ -68,7 +69,7 @@ class PhaseOptimizer:
         factor = self.schedule.factor(step)
         for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base_lr * factor
-        self.lr = self.base_lrs[0] * factor
+        self.lr = max(self.base_lrs) * factor
         if self._scales:
             self.scaler.unscale_(self.optimizer)
         self._penalise()

@@ -23,6 +23,19 @@ class EmaSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SwaSettings:
+    """The equal-weight mean of the weights at several moments (arXiv 1803.05407), used like the moving average.
+
+    Attributes:
+        start: When the first weights are taken in, at the end of a period.
+        every: How often weights are taken in; the periods are counted from the beginning of the training.
+    """
+
+    start: DurationText = "75%"
+    every: DurationText = "1ep"
+
+
+@dataclass(frozen=True, kw_only=True)
 class EarlyStoppingSettings:
     """Stop when the objective no longer gets better.
 
@@ -57,6 +70,7 @@ class EngineSettings:
         clip_norm: Largest norm of the gradient of a phase; null: no clipping.
         on_nonfinite: stop: end the run at a loss or gradient that is not finite; skip: leave that update out.
         ema: Moving average of the weights; null: none.
+        swa: Mean of the weights at several moments towards the end, in place of `ema`; null: none.
         early_stopping: Stop when the objective no longer gets better; null: never.
         overfit_batches: Train on the first so many batches again and again; 0: on all (see debug=overfit).
         evaluation_batches: Evaluate at most so many batches; null: all (see debug=limit).
@@ -80,6 +94,7 @@ class EngineSettings:
     clip_norm: PositiveFloat | None = None
     on_nonfinite: Literal["stop", "skip"] = "stop"
     ema: EmaSettings | None = None
+    swa: SwaSettings | None = None
     early_stopping: EarlyStoppingSettings | None = None
     overfit_batches: NonNegativeInt = 0
     evaluation_batches: PositiveInt | None = None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
+from ptft.engine.average import averaged
 from ptft.engine.checkpoint import Checkpoint
 from ptft.engine.optimize import PhaseOptimizer
 from ptft.errors import CheckpointError
@@ -44,4 +45,4 @@ def load_own(task: Task, tensors: Mapping[str, Tensor]) -> None:
 
 def load_for_evaluation(task: Task, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's weights in their places: the averaged ones if the run kept an average."""
-    load_own(task, {**checkpoint.tensors, **(checkpoint.state.get("ema") or {})})
+    load_own(task, {**checkpoint.tensors, **averaged(checkpoint.state)})

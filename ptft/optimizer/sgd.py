@@ -25,7 +25,7 @@ def sgd(
         weight_decay: L2 penalty added to the gradient.
     """
     # torch's Nesterov needs momentum; without any the two forms are the same.
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         groups,
         lr=lr,
         momentum=momentum,
@@ -33,3 +33,10 @@ def sgd(
         weight_decay=weight_decay,
         fused=True,
     )
+    if momentum > 0:
+        # Momentum that starts from 0 makes the same first step. torch's own start, at the first gradient, takes no
+        # parameter that joins later (gradual unfreezing), and keeps unset memory where that gradient was not finite.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer

@@ -58,6 +58,21 @@ class Duration:
     def __str__(self) -> str:
         return f"{self.amount:g}{self.unit}"
 
+    def period(self, clock: Clock) -> float:
+        """Return the duration in optimizer steps as a broken number, at least 1: how often something repeats.
+
+        Raises:
+            ConfigError: Epochs of a stream, or a percentage of a training of unknown length.
+        """
+        self.steps(clock)  # refuses what has no meaning here
+        per_unit = {
+            "st": 1.0,
+            "ex": 1 / clock.batch_size,
+            "ep": (clock.num_examples or 0) / clock.batch_size,
+            "%": (clock.max_steps or 0) / 100,
+        }
+        return max(self.amount * per_unit[self.unit], 1.0)
+
     def steps(self, clock: Clock) -> int:
         """Return the duration in whole optimizer steps, rounded up, so that nothing asked for is left out.
 

@@ -54,10 +54,10 @@ def test_live_weights_are_bit_equal_after_an_evaluation_with_the_average():
 def test_the_average_is_what_is_evaluated_and_handed_over(tmp_path):
     engine = make(tmp_path / "run")
     engine.fit()
-    with engine.ema.applied():
+    with engine.average.applied():
         expected = {name: tensor.clone() for name, tensor in engine.task.state_dict().items()}
     averaged = engine.evaluate("val").metrics
-    engine.ema = None
+    engine.average = None
     live = engine.evaluate("val").metrics
     engine.task.load_state_dict(expected)
     assert engine.evaluate("val").metrics == averaged != live

@@ -91,8 +91,8 @@ def test_evaluating_logging_and_saving_more_or_less_often_changes_no_training_bi
     engine.fit()
     for name, tensor in reference.task.state_dict().items():
         assert torch.equal(tensor, engine.task.state_dict()[name]), name
-    for name, tensor in reference.ema.average.items():
-        assert torch.equal(tensor, engine.ema.average[name]), name
+    for name, tensor in reference.average.average.items():
+        assert torch.equal(tensor, engine.average.average[name]), name
 
 
 def test_two_runs_are_equal_and_two_seeds_differ(tmp_path, uninterrupted):
@@ -131,7 +131,7 @@ def without_step_counts(engine, state):
 
 
 def without_average(engine, state):
-    state["ema"] = None
+    state["average"] = None
 
 
 def without_window(engine, state):
