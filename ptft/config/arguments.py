@@ -1,6 +1,7 @@
 """A command line taken apart: ptft's own flags, Hydra's flags, overrides; and what it may not hold."""
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
 
 from ptft.config.problems import COMMAND_LINE, Problem
@@ -21,7 +22,7 @@ _MAX_LENGTH, _MAX_DEPTH = 10_000, 32
 _HYDRA_KEYS = re.compile(
     r"hydra/(launcher|sweeper)|hydra\.(launcher|sweeper)\.[\w.]+|hydra\.run\.dir|hydra\.sweep\.(dir|subdir)|hydra\.verbose"
 )
-OPEN = ("engine.ema.", "engine.early_stopping.", "optimizer.phases.", "gate.")
+OPEN = ("engine.ema.", "engine.swa.", "engine.early_stopping.", "optimizer.phases.", "gate.")
 """What may be filled in on the command line although the config holds null or an empty mapping there."""
 
 
@@ -88,7 +89,7 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
     handed = [f"--{flag.replace('_', '-')}" for flag in flags]
     return Arguments(
         argv=tuple(argv),
-        overrides=tuple(_fill_in(override) for override in found.overrides),
+        overrides=tuple(_fill_in(_listed(override, verb, found.multirun)) for override in found.overrides),
         # `--info` takes its value behind `=`, or it would swallow the first override.
         flags=tuple(handed + [f"--{flag}={getattr(found, flag)}" for flag in values]),
         root=found.config_name or verb,
@@ -103,6 +104,26 @@ def _fill_in(override: str) -> str:
     """Write `++` before an override of what the config leaves open, so that nobody has to know that it is empty."""
     key = override.partition("=")[0]
     return f"++{override}" if f"{key}.".startswith(OPEN) else override
+
+
+def _listed(override: str, verb: str, multirun: bool) -> str:
+    """Make a list of `run=a,b`: an evaluation compares them, where other commands, and -m, run one job for each."""
+    if verb != "evaluate" or multirun or not override.startswith("run="):
+        return override
+    with contextlib.suppress(HydraException, RecursionError):  # told when it is read
+        if OverridesParser.create().parse_override(override).value_type == ValueType.SIMPLE_CHOICE_SWEEP:
+            return f"run=[{override.removeprefix('run=')}]"
+    return override
+
+
+def listed_runs(overrides: Sequence[Override]) -> list[str] | None:
+    """Return the runs that `run=[a,b]` names, or None where it names none or one."""
+    found = None
+    for override in overrides:
+        if override.key_or_group == "run" and not override.is_delete():
+            value = override.value()
+            found = [str(item) for item in value] if isinstance(value, list) else None
+    return found
 
 
 def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]]:

@@ -17,7 +17,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ptft.config import origin
-from ptft.config.arguments import parse_overrides, plain_value
+from ptft.config.arguments import listed_runs, parse_overrides, plain_value
+from ptft.config.checked import Checked, check_each
 from ptft.config.explain import Refusals, describe, explain
 from ptft.config.interpolation import resolve
 from ptft.config.place import Renamer
@@ -27,34 +28,13 @@ from ptft.config.schema import check_config, complete
 from ptft.config.tree import GROUPS, Tree
 from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError
-from ptft.runtime.find import Remote, find_run, find_weights, is_path
+from ptft.runtime.find import find_run, find_weights, is_path
 
 TRAINS_ONLY = ("optimizer", "schedule", "adapt", "augmentation")
 """Groups that an evaluation has no use for."""
 MEASURES = ("batch_size", "device", "evaluation_batches", "precision")
 """Settings of the engine that an evaluation follows."""
 _TRAINS = {field.name for field in dataclasses.fields(EngineSettings)} - set(MEASURES)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """One job that may run.
-
-    Attributes:
-        config: The config: plain values, resolved, complete, checked.
-        choices: The option taken of each group.
-        root: Name of the root config it was composed from.
-        run: The run that `run=` names.
-        resume: The run that is gone on with.
-        init_from: Where initial weights come from; those that lie elsewhere are only named.
-    """
-
-    config: dict[str, Any]
-    choices: dict[str, str]
-    root: str
-    run: Path | None = None
-    resume: Path | None = None
-    init_from: Path | Remote | None = None
 
 
 @dataclass
@@ -79,6 +59,11 @@ class Door:
         Raises:
             ConfigError: It must not run; the message tells every problem.
         """
+        runs = listed_runs(parse_overrides(texts)[0]) if self.verb == "evaluate" else None
+        return self._check_one(texts, rename) if runs is None else check_each(self._check_one, texts, runs, rename)
+
+    def _check_one(self, texts: Sequence[str], rename: Renamer | None) -> Checked:
+        """Check a job of one run at most."""
         overrides, problems = parse_overrides(texts)
         root, saved, run = self.root, None, None
         reference, key = self._saved_reference(overrides)

@@ -20,7 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ptft.config.arguments import Arguments, parse_arguments, variants
-from ptft.config.door import Checked, Door
+from ptft.config.checked import Checked
+from ptft.config.door import Door
 from ptft.config.interpolation import forbid_environment
 from ptft.config.invocation import Invocation
 from ptft.config.place import Place
@@ -137,6 +138,7 @@ class _Jobs:
                 config_dir=self.door.tree.user,
                 job=job,
                 run=checked.run,
+                compared=checked.compared,
                 resume=checked.resume,
                 init_from=checked.init_from,
             )

@@ -8,6 +8,19 @@ from ptft.runtime.find import Remote
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A further run of a comparison.
+
+    Attributes:
+        config: What `evaluate` would be told of this run alone.
+        run: Its run directory.
+    """
+
+    config: dict[str, Any]
+    run: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Invocation:
     """One job of one command line.
 
@@ -20,9 +33,10 @@ class Invocation:
         trusted: Packages named with `--plugin`, whose classes a `_target_` may name.
         config_dir: The folder of `--config-dir`.
         job: Number of the job in a sweep; None when the command runs once.
-        run: The run directory that `run=` names.
+        run: The run directory that `run=` names; of several, the first.
+        compared: The others, which are compared with it.
         resume: The run directory that `resume=` (or `auto_resume=true`) continues.
-        init_from: The run directory, file or folder that `init_from=` names.
+        init_from: The run directory, file or folder that `init_from=` names, or weights that lie elsewhere.
     """
 
     verb: str
@@ -34,5 +48,6 @@ class Invocation:
     config_dir: Path | None = None
     job: int | None = None
     run: Path | None = None
+    compared: tuple[Subject, ...] = ()
     resume: Path | None = None
-    init_from: Path | None = None
+    init_from: Path | Remote | None = None

@@ -23,6 +23,21 @@ class GateSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """What an evaluation tells beside its table.
+
+    Attributes:
+        by: A column of the data: results for each of its values, worst first; null: none.
+        explain: gradcam: where in a picture the evidence for its prediction lies; null: nothing.
+        pictures: Draw confusion matrix, reliability diagram and the most confident mistakes into report/.
+    """
+
+    by: str | None = None
+    explain: Literal["gradcam"] | None = None
+    pictures: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingKeys:
     """Keys of `pretrain` and `finetune`.
 
@@ -60,14 +75,16 @@ class EvaluationKeys:
     """Keys of `evaluate`.
 
     Attributes:
-        run: The run to evaluate: a name, `@latest` or a path.
+        run: The run to evaluate: a name, `@latest` or a path; several (`run=a,b`) are compared with the first.
         checkpoint: `best`, `last` or the step of a checkpoint.
         split: The split to evaluate on.
+        evaluate: What is told beside the table.
     """
 
-    run: str | int
+    run: str | int | list[str | int]
     checkpoint: str | int = "best"
     split: Literal["train", "val", "test"] = "test"
+    evaluate: ReportSettings = ReportSettings()
     experiment: str | list[str] | None = None
     name: str | int | None = None
     output_root: str = "outputs"

@@ -14,6 +14,7 @@ from ptft.config.arguments import Arguments, parse_overrides, plain_value, quote
 
 Renamer = Callable[[dict[str, Any], dict[str, str]], None]
 """Sets `output_root` and `name` in a config whose group choices are given."""
+_LONGEST_LABEL = 100
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
@@ -93,6 +94,8 @@ class Place:
     @staticmethod
     def _label(config: dict[str, Any], choices: dict[str, str]) -> str:
         """Return the word of a made name that tells what the run is about."""
-        if config.get("run") is not None and "experiment" not in choices:
-            return Path(str(config["run"])).name.lstrip("@")
+        run = config.get("run")
+        if run is not None and (isinstance(run, list) or "experiment" not in choices):
+            words = [Path(str(item)).name.lstrip("@") for item in (run if isinstance(run, list) else [run])]
+            return "_vs_".join(words)[:_LONGEST_LABEL]
         return choices.get("experiment") or choices.get("data") or "run"

@@ -74,8 +74,13 @@ def complete(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) 
     for key in ("name", "run", "resume", "init_from", "checkpoint"):
         if isinstance(whole.get(key), int):
             whole[key] = str(whole[key])
+        elif isinstance(whole.get(key), list):
+            whole[key] = [str(item) for item in whole[key]]
     keys = EvaluationKeys if verb == "evaluate" else TrainingKeys
     defaults = {f.name: f.default for f in dataclasses.fields(keys) if f.default is not dataclasses.MISSING}
+    for name, default in defaults.items():
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            defaults[name] = whole[name] = {**dataclasses.asdict(default), **(whole.get(name) or {})}
     return {**defaults, **whole, "command": verb}
 
 
@@ -153,6 +158,8 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     durations = {name: engine.get(name) for name in _DURATIONS} if isinstance(engine, Mapping) else {}
     for name, value in durations.items():
         yield from _check_duration(f"engine.{name}", value, share=name not in ("max", "stop_at"))
+    if isinstance(engine, Mapping):
+        yield from _check_averages(engine.get("ema"), engine.get("swa"))
     if config.get("name") is not None and (wrong := check_name(str(config["name"]))):
         yield "name", wrong
     root = config.get("output_root")
@@ -173,6 +180,14 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     if config.get("command") not in (None, verb):
         experiment = f" experiment={config['experiment']}" if config.get("experiment") else ""
         yield "command", f"this config is for `ptft {config['command']}`; type: ptft {config['command']}{experiment}"
+
+
+def _check_averages(ema: Any, swa: Any) -> Iterator[Complaint]:
+    """Yield what is wrong with the averages of the weights, of which one can be evaluated."""
+    if ema is not None and swa is not None:
+        yield "engine.swa", "cannot stand beside engine.ema: one average is evaluated; drop one (engine.ema=null)"
+    if isinstance(swa, Mapping):
+        yield from _check_duration("engine.swa.every", swa.get("every"), share=True)
 
 
 def _check_duration(key: str, value: Any, *, share: bool) -> Iterator[Complaint]:

@@ -155,10 +155,14 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a text file of the run as a whole, making its folder."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Replace a file of the run as a whole, making its folder."""
         path = self.path / name
         with _told(path):
             files.ensure_directory(path.parent)
-            files.replace_with(path, text.encode())
+            files.replace_with(path, data)
 
     def log(self, text: str) -> None:
         """Add a line to log.txt."""
