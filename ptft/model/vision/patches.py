@@ -3,11 +3,31 @@
 Legend: B batch, C channels, H height, W width, P side of a patch, N = (H / P) * (W / P) patches row by row, D width.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 
 from ptft.errors import ConfigError
 from ptft.model.spec import ModelSpec, image_shape
+
+
+@runtime_checkable
+class EncodesPatches(Protocol):
+    """A network that turns patches into tokens and encodes any number of them."""
+
+    grid: tuple[int, int]
+    """Patches below and beside each other."""
+    patch_size: int
+    """Side of a patch in pixels."""
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to tokens that know their position: (B, N, D)."""
+        ...
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Map some of these tokens (B, M, D) to encoded ones behind a class token: (B, 1 + M, D)."""
+        ...
 
 
 def patch_rows_and_columns(spec: ModelSpec, patch_size: int) -> tuple[int, int]:

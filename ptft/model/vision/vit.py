@@ -19,6 +19,7 @@ from torchvision.models.vision_transformer import Encoder
 from ptft.errors import ConfigError
 from ptft.model.parts import Parts
 from ptft.model.spec import ModelSpec, image_shape
+from ptft.model.vision.attention import attention_for
 from ptft.model.vision.patches import patch_rows_and_columns, sine_positions
 from ptft.types import DropRate, PositiveInt
 
@@ -96,7 +97,9 @@ class VisionTransformer(nn.Module):
     def encode(self, tokens: Tensor) -> Tensor:
         """Run the encoder on all or some tokens of `embed`, (B, M, D), behind the class token: (B, 1 + M, D)."""
         first = (self.class_token + self.encoder.pos_embedding[:, :1]).expand(len(tokens), -1, -1)
-        encoded: Tensor = self.encoder.ln(self.encoder.layers(self.encoder.dropout(torch.cat([first, tokens], dim=1))))
+        row = self.encoder.dropout(torch.cat([first, tokens], dim=1))
+        with attention_for(row.shape[1], row.device.type):
+            encoded: Tensor = self.encoder.ln(self.encoder.layers(row))
         return encoded
 
     def features(self, encoded: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ Two phases a step: the discriminator learns to tell real images from made ones, 
 """
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from ptft.loss.adversarial import fake_sum, real_sum
 from ptft.metric.frechet import FrechetMetrics
 from ptft.runtime.random import Draws
 from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.task.vision.pictures import grid
 from ptft.types import PositiveInt
 
 EVALUATION_SEED = 0
@@ -139,15 +139,3 @@ def _constant(network: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-
-
-def grid(images: Tensor) -> Tensor:
-    """Return images (N, C, H, W) as one picture (3, height, width), row by row, with a grey line between them.
-
-    Channels other than 1 or 3 are averaged to grey.
-    """
-    from torchvision.utils import make_grid
-
-    images = images if images.shape[1] in (1, 3) else images.mean(dim=1, keepdim=True)
-    picture: Tensor = make_grid(images, nrow=math.ceil(math.sqrt(len(images))), padding=1, pad_value=0.5)
-    return picture
