@@ -122,6 +122,8 @@ class Task(nn.Module, ABC):
     """Augmented views of each example that a training batch holds."""
     labelled: bool = True
     """False: needs no labels to train."""
+    mixed_labels: bool = False
+    """True: the loss reads `partner_label` and `label_share`, which augmentations that mix images add to a batch."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Outputs:

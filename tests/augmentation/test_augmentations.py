@@ -9,17 +9,29 @@ from torchvision.transforms import InterpolationMode
 
 from ptft.augmentation.augmentation import to_float
 from ptft.augmentation.vision.affine import RandomAffine, affine
+from ptft.augmentation.vision.blur import GaussianBlur
+from ptft.augmentation.vision.colour_jitter import ColourJitter
 from ptft.augmentation.vision.crop import RandomCrop, crop
+from ptft.augmentation.vision.cutmix import CutMix
 from ptft.augmentation.vision.cutout import Cutout, cut
 from ptft.augmentation.vision.flip import RandomFlip, flip
+from ptft.augmentation.vision.grayscale import RandomGrayscale
 from ptft.augmentation.vision.intensity import RandomIntensity, intensity
+from ptft.augmentation.vision.mixup import Mixup
 from ptft.augmentation.vision.noise import GaussianNoise
+from ptft.augmentation.vision.rand_augment import RandAugment
+from ptft.augmentation.vision.random_erasing import RandomErasing
 from ptft.augmentation.vision.random_resized_crop import RandomResizedCrop
 from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 9, 13)]
-ALL = [RandomAffine, RandomCrop, Cutout, RandomFlip, RandomIntensity, GaussianNoise, RandomResizedCrop]
+ALONE = [
+    RandomAffine, RandomCrop, Cutout, RandomFlip, RandomIntensity, GaussianNoise, RandomResizedCrop, ColourJitter,
+    GaussianBlur, RandAugment, RandomErasing,
+]  # fmt: skip
+"""Those that look at each image alone; colours are tried on shapes of three channels, where they do something."""
+ALL = [*ALONE, Mixup, CutMix]
 
 
 def pixels(count=41, shape=(1, 8, 8)):
@@ -159,7 +171,7 @@ def test_cutout_happens_as_often_as_asked():
 # ---- What all of them keep
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", [*ALONE, RandomGrayscale])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("convert", [torch.clone, to_float])
 def test_the_result_does_not_depend_on_how_the_batch_is_cut(make, shape, convert):
@@ -174,10 +186,12 @@ def test_the_result_does_not_depend_on_how_the_batch_is_cut(make, shape, convert
         assert torch.equal(torch.cat([run(rows) for rows in index.split(size)]), whole)
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize(
+    ("make", "shape"), [*((make, (1, 8, 8)) for make in ALL), *((make, (3, 9, 13)) for make in [*ALL, RandomGrayscale])]
+)
 @pytest.mark.parametrize("convert", [torch.clone, to_float])
-def test_the_batch_given_stays_as_it_is_and_shapes_and_ranges_are_kept(make, convert):
-    image = convert(pixels())
+def test_the_batch_given_stays_as_it_is_and_shapes_and_ranges_are_kept(make, shape, convert):
+    image = convert(pixels(shape=shape))
     before, batch = image.clone(), batch_of(image)
     result = make()(batch, draws_for(41))
     assert torch.equal(image, before) and batch["image"] is image
@@ -187,11 +201,28 @@ def test_the_batch_given_stays_as_it_is_and_shapes_and_ranges_are_kept(make, con
     assert not torch.equal(to_float(changed), to_float(image))
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", [*ALL, RandomGrayscale])
 def test_another_epoch_gives_another_result_and_the_same_epoch_the_same(make):
-    batch = batch_of(pixels())
+    batch = batch_of(pixels(shape=(3, 8, 8)))
     first, again, later = (make()(batch, draws_for(41, epoch))["image"] for epoch in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, later)
+
+
+@pytest.mark.parametrize("make", [*ALL, RandomGrayscale])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 2), (3, 2, 1)])
+@pytest.mark.parametrize("convert", [torch.clone, to_float])
+def test_the_smallest_images_pass(make, shape, convert):
+    assert make()(batch_of(convert(pixels(3, shape))), draws_for(3))["image"].shape == (3, *shape)
+
+
+@pytest.mark.parametrize(
+    "make", [RandomFlip, Cutout, ColourJitter, RandomGrayscale, GaussianBlur, RandomErasing, Mixup, CutMix]
+)
+def test_a_probability_of_zero_changes_nothing(make):
+    image = pixels(5, (3, 9, 13))
+    found = make(probability=0.0)(batch_of(image), draws_for(5))
+    torch.testing.assert_close(to_float(found["image"]), to_float(image), atol=2e-6, rtol=0)
+    assert found.get("label_share", torch.ones(5)).tolist() == [1.0] * 5
 
 
 def test_floats_are_bytes_over_255():

@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from ptft.runtime.random import BLOCK, Draws, mix_integer, mix_tensor, permute, seed_for, stream_indices
 
@@ -215,3 +216,22 @@ def test_no_global_generator_is_touched():
     draws().normal(0, 3)
     stream_indices(0, 10, 100, 77)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0, 2.5, 40.0])
+def test_beta_draws_have_the_moments_and_the_quantiles_of_the_distribution(alpha):
+    values = draws(200_000).beta(1, alpha).double().numpy()
+    assert values.min() >= 0 and values.max() <= 1
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert abs(values.mean() - 0.5) < 5 * math.sqrt(variance / 200_000)
+    assert values.var() == pytest.approx(variance, rel=0.02)
+    shares = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
+    below = [(values <= place).mean() for place in stats.beta(alpha, alpha).ppf(shares)]
+    assert np.abs(below - shares).max() < 0.005
+
+
+def test_beta_draws_with_alpha_one_are_evenly_spread_and_each_slot_has_its_own():
+    one, other = (draws(50_000).beta(slot, 1.0) for slot in (0, 1))
+    assert abs(sigmas(torch.histc(one, 50, 0, 1).numpy(), 1000)) < 5
+    assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 0.02
+    assert draws(10).beta(0, 0.3, 2, 4).shape == (10, 2, 4)

@@ -34,7 +34,20 @@ class Cutout:
 
 def cut(image: Tensor, top: Tensor, left: Tensor, side: Tensor) -> Tensor:
     """Return images, (B, C, H, W), with 0 in the square of `side` pixels whose corner is at (top, left), (B,) each."""
+    return image.masked_fill(within(image, top, left, side, side)[:, None], 0)
+
+
+def within(image: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Return which pixels of images lie in the rectangle of each, (B, H, W) bool; it may reach over the edge.
+
+    Args:
+        image: (B, C, H, W).
+        top: (B,) int64: the rectangle's first row; the other three likewise, in pixels.
+        left: Its first column.
+        height: Its rows.
+        width: Its columns.
+    """
     rows, columns = (torch.arange(length, device=image.device) for length in image.shape[-2:])
-    in_rows = (rows >= top[:, None]) & (rows < (top + side)[:, None])  # (B, H)
-    in_columns = (columns >= left[:, None]) & (columns < (left + side)[:, None])  # (B, W)
-    return image.masked_fill((in_rows[:, :, None] & in_columns[:, None, :])[:, None], 0)
+    in_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])  # (B, H)
+    in_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])  # (B, W)
+    return in_rows[:, :, None] & in_columns[:, None, :]

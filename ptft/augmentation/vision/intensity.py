@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from ptft.augmentation.augmentation import Batch, to_float
+from ptft.augmentation.vision.colour import adjust_brightness, adjust_contrast
 from ptft.runtime.random import Draws
 from ptft.types import UnitFloat
 
@@ -35,10 +36,4 @@ def intensity(image: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
         brightness: (B,) factors; 0 is black.
         contrast: (B,) factors; 0 is the mean grey everywhere.
     """
-    image = (image * brightness[:, None, None, None]).clamp_(0, 1)
-    grey = image
-    if image.shape[1] == 3:
-        weights = image.new_tensor([0.2989, 0.587, 0.114])  # luma of ITU-R BT.601, as torchvision rounds it
-        grey = (image * weights[:, None, None]).sum(1, keepdim=True)
-    mean = grey.mean((1, 2, 3), keepdim=True)
-    return (image - mean).mul_(contrast[:, None, None, None]).add_(mean).clamp_(0, 1)
+    return adjust_contrast(adjust_brightness(image, brightness), contrast)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ptft.augmentation.augmentation import Batch
+from ptft.augmentation.vision.pieces import in_pieces
 from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
 from ptft.types import PositiveFloat, PositiveShare
@@ -87,7 +88,7 @@ class RandomResizedCrop:
         """Return the batch with a window of each image resized to the image's size, of the same type."""
         image = batch["image"]
         size = torch.tensor(image.shape[-2:], device=image.device).expand(len(image), 2)
-        return {**batch, "image": cut_and_resize(image, self.windows(size, draws))}
+        return {**batch, "image": in_pieces(cut_and_resize, image, self.windows(size, draws))}
 
 
 def cut_and_resize(image: Tensor, window: Tensor) -> Tensor:
