@@ -4,19 +4,21 @@ Every problem is told with the file and the line. Rows may only name files insid
 """
 
 import csv
+import dataclasses
 import difflib
 import io
 import os
 import re
 import stat
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from ptft.data.listing import SPLITS, Listing, listed, make_listing, quoted
 from ptft.data.listing_folder import is_inside
-from ptft.errors import DataError
+from ptft.errors import ConfigError, DataError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -35,6 +37,27 @@ class Columns:
     path: str = "path"
     label: str | None = "label"
     split: str | None = None
+
+    @classmethod
+    def of(cls, values: "Columns | Mapping[str, Any] | None") -> "Columns":
+        """Return the columns from the mapping `data.columns` of a config; None gives the default.
+
+        Raises:
+            ConfigError: A key is unknown, a value is no name, or two name the same column.
+        """
+        if values is None or isinstance(values, Columns):
+            return values or cls()
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key, value in values.items():
+            if key not in known:
+                raise ConfigError(f"data.columns takes {', '.join(known)}, found `{key}`")
+            if not isinstance(value, str) and (value is not None or key == "path"):
+                raise ConfigError(f"data.columns.{key} takes the name of a column, found `{value}`")
+        columns = cls(**values)
+        names = [name for name in dataclasses.astuple(columns) if name is not None]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"data.columns names one column twice: {', '.join(names)}")
+        return columns
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ def walk(folder: Path, root: Path | None = None) -> Found:
             else:
                 suffix = PurePosixPath(entry.name).suffix.lower()
                 found.others[suffix] += suffix not in _QUIET and bool(suffix)
+    found.pictures.sort()
     found.folders.sort()
     found.others = +found.others
     return found
@@ -198,7 +199,7 @@ def walk(folder: Path, root: Path | None = None) -> Found:
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):  # the first error is the same everywhere
                 if _passed_over(entry.name):
                     continue
                 try:

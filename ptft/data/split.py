@@ -17,7 +17,7 @@ from ptft.types import NonNegativeInt, ProperShare
 
 Rows = npt.NDArray[np.int64]
 """Numbers of examples, or of classes."""
-_TEST, _VAL, _LABELS = 0, 1, 2  # what is drawn; each draw is independent of the others
+_TEST, _VAL, _LABELS, _SAMPLE = 0, 1, 2, 3  # what is drawn; each draw is independent of the others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +93,19 @@ def divide(
     splits = {name: rows for name, rows in (given or {}).items() if name != "train"}
     if num_test:
         splits["test"] = np.arange(len(labels) - num_test, len(labels))
+    for name, rows in (given or {}).items():
+        if not len(rows):
+            raise DataError(f"the data's own {name} split holds no example that can be read")
     rest = given["train"] if given is not None else np.arange(len(labels) - num_test)
     total = len(rest)
-    for name, purpose in (("test", _TEST), ("val", _VAL)):
-        if name not in splits:
-            # Shares are of all the examples divided, so that val=0.1, test=0.1 takes a tenth for each.
-            share = min(1.0, getattr(split, name) * total / max(1, len(rest)))
-            splits[name] = _pick(labels, rest, share, split, purpose, groups)
-            rest = np.setdiff1d(rest, splits[name])
+    if "test" not in splits:
+        splits["test"] = _pick(labels, rest, split.test, split, _TEST, groups)
+        rest = np.setdiff1d(rest, splits["test"])
+    if "val" not in splits:
+        # Shares are of all the examples divided, so that val=0.1, test=0.1 takes a tenth for each.
+        share = split.val * total / max(1, len(rest))
+        splits["val"] = _pick(labels, rest, min(1.0, share), split, _VAL, groups)
+        rest = np.setdiff1d(rest, splits["val"])
     return {"train": rest, "val": splits["val"], "test": splits["test"]}
 
 
@@ -123,6 +128,13 @@ def _pick(labels: Rows, rows: Rows, share: float, split: Split, purpose: int, gr
             "(of data.split.group, and of exact copies) stay together; give more data or another data.split.group"
         )
     return rows[taken]
+
+
+def sample_rows(rows: Rows, most: int, split: Split) -> Rows:
+    """Return at most so many of some rows, in rising order, the same for the same split.seed."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(rows[permute(torch.arange(most), len(rows), seed_for(split.seed, _SAMPLE), 0).numpy()])
 
 
 def keep_labels(labels: Rows, rows: Rows, fraction: float, split: Split) -> Rows:
