@@ -61,10 +61,13 @@ def write_predictions(run: RunDirectory, records: Mapping[str, Tensor], labels: 
 def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> None:
     """Write model/: the weights under the network's own names, its config and the labels.
 
+    What a task keeps beside its network (a decoder) is of no use without it and is left out.
     model/preprocessing.json is there since the start of the run: a resumed run needs it too.
     """
     prefix = f"{task.phases[0]}." if len(task.phases) == 1 else ""
-    tensors, aliases = alias_tied({name.removeprefix(prefix): tensor for name, tensor in own_tensors(task).items()})
+    own = own_tensors(task)
+    network = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
+    tensors, aliases = alias_tied(network)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = safetensors.torch.save(tensors)
     (run.path / "model").mkdir(exist_ok=True)
