@@ -1,4 +1,4 @@
-"""Which pictures can be read, found before training: by their headers, or by decoding all where bad ones are skipped."""
+"""Which pictures can be read, found before training: by their headers; by decoding all where bad ones are skipped."""
 
 import hashlib
 import importlib.metadata

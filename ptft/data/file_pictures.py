@@ -1,0 +1,332 @@
+"""Pictures in files as a data set: listed, screened, divided; decoded in threads, finished by the batch on the device.
+
+A subclass lists the files; everything else is here. The batch of step k is a pure function of (plan.seed, k).
+"""
+
+import dataclasses
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptft.data import overlap
+from ptft.data.contents import Contents, read_contents
+from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
+from ptft.data.groups import group_names, number_groups
+from ptft.data.image_arrays import ImageArrays, Rows, check_fit, statistics_of
+from ptft.data.image_batches import Augmentation, EvaluationBatches, ImageStore, TrainingBatches
+from ptft.data.image_files import ImageFiles
+from ptft.data.listing import Listing, listed
+from ptft.data.screening import memory_path, screen
+from ptft.data.split import Split, divide, keep_labels, sample_rows
+from ptft.errors import ConfigError, DataError
+from ptft.types import NonNegativeInt, PositiveInt, PositiveShare, UnitFloat
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of ImageNet's channels in [0, 1], as torchvision's and transformers' weights expect."""
+STATISTICS_FROM = 2048
+"""Training pictures that `normalisation=train` looks at, at most."""
+_AT_ONCE = 64  # pictures read at once for statistics and to look at
+
+
+@dataclass(eq=False, repr=False)
+class FilePictures(DataModule):
+    """Pictures in files, of any size, decoded while training.
+
+    `index` is the number of the picture in the listing, without those left out, the same in every split.
+
+    Attributes:
+        augmentations: Applied in turn to training batches; the first may cut windows out of the pictures as decoded.
+        path: Folder of the pictures; nothing outside it is read.
+        label_fraction: Share of the training labels to keep, above 0; the training split shrinks to them (see
+            `keep_labels`), the other splits do not.
+        num_workers: Threads that make batches ahead; auto: one for each core, and at least 2.
+        allow_changed: Read by resume: go on although the fingerprint is another.
+        split: How to divide; a config gives a mapping of the fields of `Split`.
+        size: Side of what the model sees, in pixels.
+        resize: Short side that pictures are resized to before the centre is cut out for evaluation; None: size / 0.875.
+        channels: 3: red, green, blue; 1: grey.
+        background: What shows under transparent pixels.
+        normalisation: imagenet: its mean and standard deviation, which pre-trained weights expect; train: fitted on up
+            to `STATISTICS_FROM` pictures of the training split, as evaluated.
+        cache: Short side of decoded pictures kept on the disk, shared by all runs on the same files; None: none are.
+        cache_folder: Where; None: $XDG_CACHE_HOME/ptft or ~/.cache/ptft.
+        on_bad_sample: error: stop at the first picture that cannot be read; skip: leave those out and list them.
+        max_bad: Largest share of the pictures that may be left out.
+    """
+
+    augmentations: Sequence[Augmentation]
+    _: KW_ONLY
+    path: str | None = None
+    label_fraction: PositiveShare = 1.0
+    num_workers: NonNegativeInt | Literal["auto"] = "auto"
+    allow_changed: bool = False
+    split: Split | None = None
+    size: PositiveInt = 224
+    resize: PositiveInt | None = None
+    channels: Literal[1, 3] = 3
+    background: Literal["white", "black"] = "white"
+    normalisation: Literal["imagenet", "train"] = "imagenet"
+    cache: PositiveInt | None = None
+    cache_folder: str | None = None
+    on_bad_sample: Literal["error", "skip"] = "error"
+    max_bad: UnitFloat = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the settings; nothing is read before `setup`.
+
+        Raises:
+            ConfigError: A setting is out of range, or two do not go together.
+        """
+        if not 0 < self.label_fraction <= 1:
+            raise ConfigError(f"data.label_fraction takes a share above 0 and at most 1, found {self.label_fraction}")
+        self._division = Split.of(self.split)
+        self._resize = self.resize or self.default_resize()
+        if self._resize < self.size:
+            raise ConfigError(
+                f"data.resize={self._resize} is the short side that a centre of data.size={self.size} is cut from; "
+                f"give at least {self.size}"
+            )
+        if self.cache is not None and self.cache < self._resize:
+            raise ConfigError(
+                f"data.cache={self.cache} keeps less than the short side of {self._resize} that evaluation takes "
+                f"(data.resize; left out, it follows from data.size); give data.cache={self._resize} or more"
+            )
+        self._files: _Files | None = None
+        self._groups: tuple[str, ...] | None = None
+        self._rows: dict[str, Rows] = {}
+        self._spec: DataSpec | None = None
+        self._told: list[str] = []
+        self._rejected: list[dict[str, Any]] = []
+        self._stores: dict[torch.device, ImageStore] = {}
+
+    # ---- What a subclass says ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def list_files(self) -> Listing:
+        """List the pictures.
+
+        Raises:
+            DataError: There are none, or something about them is wrong.
+        """
+
+    def default_resize(self) -> int:
+        """Return the short side for evaluation where the config gives none: so that 7/8 of it are seen."""
+        return round(self.size / 0.875)
+
+    def refuses_overlap(self) -> bool:
+        """Tell whether copies or groups in several of the given splits are an error, not a warning."""
+        return False
+
+    @property
+    def title(self) -> str:
+        """What messages call the data: the name of the class's file."""
+        return type(self).__module__.rpartition(".")[2]
+
+    # ---- Setting up -------------------------------------------------------------------------------------------------
+
+    def setup(self, spec: DataSpec | None = None) -> None:
+        """List, screen and divide the pictures; fit mean and standard deviation if asked for, or take them from `spec`.
+
+        With a `spec`, `self.spec` is that one with the fingerprint of the data read now.
+
+        Raises:
+            DataError: The data are missing, empty, damaged, of one class only, or do not fit `spec`.
+            ConfigError: `split.group` names no group.
+        """
+        whole = self.list_files()
+        contents = read_contents(whole.root, whole.paths)
+        kept = self._screened(whole, contents)
+        listing, contents = whole.take(kept), contents.take(kept, len(whole))
+        _check_classes(listing, self.title)
+        group = self._division.group
+        self._groups = group_names(group, listing.paths, listing.columns) if group is not None else None
+        rows = self._divided(listing, contents)
+        self._told = self._notes(listing, contents, rows)
+        files = ImageFiles(listing.root, listing.paths, channels=self.channels, background=self.background)
+        self._stores.clear()
+        self._files = _Files(listing, files)
+        own = self._described(rows["train"], spec)
+        if spec is not None:
+            check_fit(own, spec, self.title)
+            own = spec
+        rows["train"] = keep_labels(listing.labels, rows["train"], self.label_fraction, self._division)
+        self._rows = rows
+        self._spec = dataclasses.replace(own, fingerprint=_digest(contents, listing, rows, kept))
+
+    def _screened(self, listing: Listing, contents: Contents) -> Rows:
+        """Return the rows of the pictures that can be read, as far as `on_bad_sample` looks."""
+        files = ImageFiles(listing.root, listing.paths, channels=self.channels, background=self.background)
+        memory = memory_path(cache_folder(self.cache_folder), contents.fingerprint, self.channels)
+        bad = screen(files, self.on_bad_sample, self.max_bad, memory, self._threads())
+        self._rejected = [{"path": listing.paths[row], "reason": reason} for row, reason in sorted(bad.items())]
+        if len(bad) == len(listing):
+            raise DataError(f"{self.title}: none of the {len(listing):,} pictures can be read")
+        return np.setdiff1d(np.arange(len(listing)), sorted(bad))
+
+    def _divided(self, listing: Listing, contents: Contents) -> dict[str, Rows]:
+        """Return the rows of each split; exact copies stay together where ptft divides."""
+        if listing.splits is not None and "train" not in listing.splits:
+            raise DataError(f"{self.title}: no picture belongs to train; there are {listed(listing.splits)}")
+        groups = number_groups(self._groups, contents.copies, len(listing))
+        rows = divide(listing.labels, self._division, given=listing.splits, groups=groups)
+        missing = np.setdiff1d(listing.labels, listing.labels[rows["train"]])
+        if len(missing):
+            names = listed(listing.classes[number] for number in missing)
+            raise DataError(
+                f"{self.title}: no training example of {names}; use data.split.stratify=true, smaller groups, more data"
+            )
+        return rows
+
+    def _notes(self, listing: Listing, contents: Contents, rows: Mapping[str, Rows]) -> list[str]:
+        """Return what a person should know before training.
+
+        Raises:
+            DataError: Splits overlap, and the data refuse that.
+        """
+        groups = number_groups(self._groups, (), len(listing))
+        shared = overlap.overlaps(listing, contents.copies, groups, rows)
+        if shared and self.refuses_overlap():
+            raise DataError(f"{self.title}: {'; '.join(shared)}. data.fail_on_overlap=false goes on with a warning")
+        bad = self._rejected
+        left_out = [f"left out {len(bad):,} pictures that cannot be read: {bad[0]['reason']}"] if bad else []
+        notes = [*listing.notes, *left_out, *shared, *overlap.copy_notes(listing, contents.copies)]
+        return notes + overlap.unseen_classes(listing, rows)
+
+    def _described(self, train: Rows, spec: DataSpec | None) -> DataSpec:
+        """Return what the data know, without their fingerprint; the statistics are those of `spec` if there is one."""
+        mean, std = IMAGENET if self.channels == 3 else tuple((sum(values) / 3,) for values in IMAGENET)
+        if self.normalisation == "train" and spec is None:
+            rows = sample_rows(train, STATISTICS_FROM, self._division)
+            parts = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+            mean, std = statistics_of(self.pictures(torch.from_numpy(part)).numpy() for part in parts)
+        return DataSpec(
+            kind="image",
+            shape=(self.channels, self.size, self.size),
+            classes=self._content.listing.classes,
+            mean=mean,
+            std=std,
+            preprocessing={"resize": self._resize, "background": self.background},
+        )
+
+    # ---- What others ask for ----------------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data know, once set up."""
+        assert self._spec is not None, "setup() comes first"
+        return self._spec
+
+    @property
+    def num_examples(self) -> int:
+        """Examples in the training split, after `label_fraction`."""
+        return len(self._rows["train"])
+
+    def describe(self) -> str:
+        """Return one line on the data for the console: sizes of the splits, shape, classes."""
+        sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in self._rows.items())
+        kept = "" if self.label_fraction == 1 else f" (label_fraction={self.label_fraction:g})"
+        shape = "x".join(str(side) for side in self.spec.shape)
+        classes = f"{self.spec.num_classes} classes" if self.spec.classes else "no labels"
+        left_out = f"; {len(self.rejected()):,} left out" if self.rejected() else ""
+        return f"{self.title}: {sizes}{kept}; {shape}, {classes}{left_out}"
+
+    def warnings(self) -> Sequence[str]:
+        """Return what a person should know: files passed over or left out, exact copies, groups cut in two."""
+        return tuple(self._told)
+
+    def rejected(self) -> Sequence[Mapping[str, Any]]:
+        """Return the pictures left out so far: their path relative to the folder, and why."""
+        return tuple(self._rejected)
+
+    def attributes(self) -> Mapping[str, Sequence[str]]:
+        """Return the columns of the data; `folder`, where a picture lies; and `group` if `split.group` is set."""
+        listing = self._content.listing
+        own = {"folder": listing.folders()}
+        if self._groups is not None:
+            own["group"] = tuple(group or path for group, path in zip(self._groups, listing.paths, strict=True))
+        return {**own, **listing.columns}
+
+    def train_loader(self, plan: BatchPlan) -> Generator[Batch, None, None]:
+        """Yield augmented training batches without end, from `plan.start_step` on, on `plan.device`."""
+        rows = torch.from_numpy(self._rows["train"])
+        return iter(TrainingBatches(self._store(plan.device), rows, plan, self.augmentations, self._threads()))
+
+    def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, EvaluationBatches]:
+        """Return a loader for `train`, `val` and `test`: each example once, in order, without augmentation.
+
+        With several processes each takes every `plan.world`-th example, so that none is seen twice.
+        """
+        store = self._store(plan.device)
+        shares = {name: torch.from_numpy(rows[plan.rank :: plan.world].copy()) for name, rows in self._rows.items()}
+        return {name: EvaluationBatches(store, rows, plan.batch_size) for name, rows in shares.items()}
+
+    def pictures(self, index: Tensor) -> Tensor:
+        """Return some pictures as evaluated: (n, C, S, S) uint8."""
+        frames = [self._frame(self._content.files.read(number)) for number in index.tolist()]
+        return torch.stack(frames)
+
+    def _frame(self, image: Tensor) -> Tensor:
+        height, width = image.shape[1:]
+        scale = self._resize / min(height, width)
+        sides = [max(self.size, round(height * scale)), max(self.size, round(width * scale))]
+        small = torch.nn.functional.interpolate(image[None].float(), sides, mode="bilinear", antialias=True)[0]
+        top, left = (sides[0] - self.size) // 2, (sides[1] - self.size) // 2
+        return small[:, top : top + self.size, left : left + self.size].round().clamp(0, 255).to(torch.uint8)
+
+    def _store(self, device: torch.device) -> ImageStore:
+        if device not in self._stores:
+            images = self.pictures(torch.arange(len(self._content.listing))).numpy()
+            listing = self._content.listing
+            self._stores[device] = ImageStore(ImageArrays(images, listing.labels, listing.classes), self.spec, device)
+        return self._stores[device]
+
+    @property
+    def _content(self) -> "_Files":
+        assert self._files is not None, "setup() comes first"
+        return self._files
+
+    def _threads(self) -> int:
+        """Return how many threads decode pictures."""
+        return max(2, os.cpu_count() or 2) if self.num_workers == "auto" else max(1, self.num_workers)
+
+
+def cache_folder(given: str | None) -> Path:
+    """Return where decoded pictures and verdicts are kept."""
+    if given is not None:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptft"
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The pictures that are used, and how they are read."""
+
+    listing: Listing
+    files: ImageFiles
+
+
+def _check_classes(listing: Listing, title: str) -> None:
+    """Refuse pictures that are all of one class."""
+    present = np.unique(listing.labels)
+    if listing.classes and len(present) < 2:
+        only = listed([listing.classes[present[0]]])
+        raise DataError(
+            f"{title}: all {len(listing):,} pictures in {listing.root} are of the class {only}; give at least two "
+            "classes, or train without labels: data.labels=false"
+        )
+
+
+def _digest(contents: Contents, listing: Listing, rows: Mapping[str, Rows], kept: Rows) -> str:
+    """Return the SHA-256 of the files, of which were kept, of their labels and of the rows of each split."""
+    digest = hashlib.sha256(repr((contents.fingerprint, listing.classes)).encode())
+    for name, values in (("kept", kept), ("labels", listing.labels), *sorted(rows.items())):
+        digest.update(f"{name} {len(values)}".encode() + np.ascontiguousarray(values, dtype="<i8").tobytes())
+    return digest.hexdigest()
