@@ -2,8 +2,8 @@
 
 JPEGs are decoded by torchvision's operator, which releases the interpreter lock and writes into a tensor at once:
 0.7 ms for 500x375, where Pillow and the copy into a tensor take 0.95 ms. Pillow decodes whatever else there is, and
-JPEGs that may be made smaller while decoding: a quarter of the side takes half the time. PNGs are Pillow's too: it is 15%
-slower at them than torchvision 0.29, whose operator brings the whole process down on some damaged files.
+JPEGs that may be made smaller while decoding: a quarter of the side takes half the time. PNGs are Pillow's too: it is
+15% slower at them than torchvision 0.29, whose operator brings the whole process down on some damaged files.
 """
 
 import importlib.util
@@ -155,7 +155,7 @@ def decode(file: BinaryIO, header: Header, channels: int, background: int, least
     operators = _operators() if jpeg and header.channels != 4 and not smaller else None
     if operators is not None:
         content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
-        image = operators.decode_jpeg(content, _GREY if channels == 1 else _COLOUR, True)
+        image: Tensor = operators.decode_jpeg(content, _GREY if channels == 1 else _COLOUR, True)
     else:
         if header.kind == "PNG":
             check_png(file)
@@ -175,7 +175,7 @@ def _operators() -> Any:
     for folder in (found.submodule_search_locations or ()) if found is not None else ():
         for path in sorted(Path(folder).glob("image*.so")):
             try:
-                torch.ops.load_library(str(path))
+                torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
             except OSError:
                 continue
             if hasattr(torch.ops.image, "decode_jpeg"):
