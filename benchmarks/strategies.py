@@ -1,8 +1,8 @@
 """Which way to fine-tune? `python -m benchmarks.strategies EMOJI_FOLDER MOBILENET_V2.pth`.
 
 Every strategy trains the recipe vision/emoji_mobilenetv2 from the same ImageNet weights, with the same number of steps,
-and is told by its own settings alone. Its learning rate is the best of a few on validation, over a seed of its own; then
-three seeds train it, and the test split of each is read once. A seed decides order, augmentation and head, and as
+and is told by its own settings alone. Its learning rate is the best of a few on validation, over a seed of its own;
+then three seeds train it, and the test split of each is read once. A seed decides order, augmentation and head, and as
 `data.split.seed` also the split, in which the skin variants of one emoji stay together. Finished runs are kept and not
 run again: remove OUTPUT to start anew. About an hour of one core; the table is what docs/fine_tuning.md shows.
 """
