@@ -7,7 +7,7 @@ nearly any change, and only files that agree in both are read whole to see wheth
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ptft.data.image_arrays import Rows
-from ptft.data.listing import composed
+from ptft.data.listing import Listing, composed
 from ptft.runtime.threads import map_in_threads
 
 FULL_BYTES = 1 << 30
@@ -103,3 +103,18 @@ def _sampled(file: str) -> bytes:
             opened.seek(start)
             digest.update(opened.read(BLOCK_BYTES))
     return digest.digest()
+
+
+def fingerprint(contents: Contents, listing: Listing, rows: Mapping[str, Rows], kept: Rows) -> str:
+    """Return the SHA-256 of a data set in files, in hexadecimal.
+
+    Args:
+        contents: What all its files hold, those left out too.
+        listing: The files that are used, with their labels.
+        rows: Rows of each split.
+        kept: Which of all files are used.
+    """
+    digest = hashlib.sha256(repr((contents.fingerprint, listing.classes)).encode())
+    for name, values in (("kept", kept), ("labels", listing.labels), *sorted(rows.items())):
+        digest.update(f"{name} {len(values)}".encode() + np.ascontiguousarray(values, dtype="<i8").tobytes())
+    return digest.hexdigest()

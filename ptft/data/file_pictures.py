@@ -4,7 +4,6 @@ A subclass lists the files; everything else is here. The batch of step k is a pu
 """
 
 import dataclasses
-import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
@@ -17,23 +16,26 @@ import torch
 from torch import Tensor
 
 from ptft.data import overlap
-from ptft.data.contents import Contents, read_contents
+from ptft.data.bad_samples import BadSamples
+from ptft.data.contents import Contents, fingerprint, read_contents
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.data.groups import group_names, number_groups
-from ptft.data.image_arrays import ImageArrays, Rows, check_fit, statistics_of
-from ptft.data.image_batches import Augmentation, EvaluationBatches, ImageStore, TrainingBatches
-from ptft.data.image_files import ImageFiles
+from ptft.data.image_arrays import Rows, check_fit, statistics_of
+from ptft.data.image_batches import Augmentation, EvaluationBatches, TrainingBatches
+from ptft.data.image_files import ImageFiles, Pictures
+from ptft.data.image_frames import FrameStore
 from ptft.data.listing import Listing, listed
 from ptft.data.screening import memory_path, screen
 from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.errors import ConfigError, DataError
+from ptft.runtime.threads import map_in_threads
 from ptft.types import NonNegativeInt, PositiveInt, PositiveShare, UnitFloat
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET: tuple[tuple[float, ...], ...] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels in [0, 1], as torchvision's and transformers' weights expect."""
 STATISTICS_FROM = 2048
 """Training pictures that `normalisation=train` looks at, at most."""
-_AT_ONCE = 64  # pictures read at once for statistics and to look at
+_AT_ONCE = 32  # pictures that a thread reads at once for the statistics
 
 
 @dataclass(eq=False, repr=False)
@@ -100,12 +102,13 @@ class FilePictures(DataModule):
                 f"(data.resize; left out, it follows from data.size); give data.cache={self._resize} or more"
             )
         self._files: _Files | None = None
+        self._bad = BadSamples()
         self._groups: tuple[str, ...] | None = None
         self._rows: dict[str, Rows] = {}
         self._spec: DataSpec | None = None
         self._told: list[str] = []
-        self._rejected: list[dict[str, Any]] = []
-        self._stores: dict[torch.device, ImageStore] = {}
+        self._left_out: list[dict[str, Any]] = []
+        self._stores: dict[torch.device, FrameStore] = {}
 
     # ---- What a subclass says ---------------------------------------------------------------------------------------
 
@@ -159,14 +162,17 @@ class FilePictures(DataModule):
             own = spec
         rows["train"] = keep_labels(listing.labels, rows["train"], self.label_fraction, self._division)
         self._rows = rows
-        self._spec = dataclasses.replace(own, fingerprint=_digest(contents, listing, rows, kept))
+        self._spec = dataclasses.replace(own, fingerprint=fingerprint(contents, listing, rows, kept))
 
     def _screened(self, listing: Listing, contents: Contents) -> Rows:
         """Return the rows of the pictures that can be read, as far as `on_bad_sample` looks."""
         files = ImageFiles(listing.root, listing.paths, channels=self.channels, background=self.background)
         memory = memory_path(cache_folder(self.cache_folder), contents.fingerprint, self.channels)
         bad = screen(files, self.on_bad_sample, self.max_bad, memory, self._threads())
-        self._rejected = [{"path": listing.paths[row], "reason": reason} for row, reason in sorted(bad.items())]
+        self._left_out = [{"path": listing.paths[row], "reason": reason} for row, reason in sorted(bad.items())]
+        # What breaks later counts together with what was bad from the beginning.
+        most = int(self.max_bad * len(listing)) - len(bad) if self.on_bad_sample == "skip" else None
+        self._bad = BadSamples(most=most)
         if len(bad) == len(listing):
             raise DataError(f"{self.title}: none of the {len(listing):,} pictures can be read")
         return np.setdiff1d(np.arange(len(listing)), sorted(bad))
@@ -195,19 +201,15 @@ class FilePictures(DataModule):
         shared = overlap.overlaps(listing, contents.copies, groups, rows)
         if shared and self.refuses_overlap():
             raise DataError(f"{self.title}: {'; '.join(shared)}. data.fail_on_overlap=false goes on with a warning")
-        bad = self._rejected
+        bad = self._left_out
         left_out = [f"left out {len(bad):,} pictures that cannot be read: {bad[0]['reason']}"] if bad else []
         notes = [*listing.notes, *left_out, *shared, *overlap.copy_notes(listing, contents.copies)]
         return notes + overlap.unseen_classes(listing, rows)
 
     def _described(self, train: Rows, spec: DataSpec | None) -> DataSpec:
-        """Return what the data know, without their fingerprint; the statistics are those of `spec` if there is one."""
-        mean, std = IMAGENET if self.channels == 3 else tuple((sum(values) / 3,) for values in IMAGENET)
-        if self.normalisation == "train" and spec is None:
-            rows = sample_rows(train, STATISTICS_FROM, self._division)
-            parts = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
-            mean, std = statistics_of(self.pictures(torch.from_numpy(part)).numpy() for part in parts)
-        return DataSpec(
+        """Return what the data know but for their fingerprint; where `spec` gives the statistics no picture is read."""
+        mean, std = (values if self.channels == 3 else (sum(values) / 3,) for values in IMAGENET)
+        own = DataSpec(
             kind="image",
             shape=(self.channels, self.size, self.size),
             classes=self._content.listing.classes,
@@ -215,6 +217,13 @@ class FilePictures(DataModule):
             std=std,
             preprocessing={"resize": self._resize, "background": self.background},
         )
+        if self.normalisation == "imagenet" or spec is not None:
+            return own
+        store = self._new_store(own, torch.device("cpu"))
+        rows = torch.from_numpy(sample_rows(train, STATISTICS_FROM, self._division))
+        frames = map_in_threads(store.frames, rows.split(_AT_ONCE), self._threads(), at_once=1)
+        mean, std = statistics_of(part.numpy() for part in frames)
+        return dataclasses.replace(own, mean=mean, std=std)
 
     # ---- What others ask for ----------------------------------------------------------------------------------------
 
@@ -244,7 +253,11 @@ class FilePictures(DataModule):
 
     def rejected(self) -> Sequence[Mapping[str, Any]]:
         """Return the pictures left out so far: their path relative to the folder, and why."""
-        return tuple(self._rejected)
+        if self._files is None:
+            return tuple(self._left_out)
+        paths = self._files.listing.paths
+        later = [{"path": paths[row], "reason": reason} for row, reason in self._bad.found().items()]
+        return (*self._left_out, *later)
 
     def attributes(self) -> Mapping[str, Sequence[str]]:
         """Return the columns of the data; `folder`, where a picture lies; and `group` if `split.group` is set."""
@@ -257,7 +270,7 @@ class FilePictures(DataModule):
     def train_loader(self, plan: BatchPlan) -> Generator[Batch, None, None]:
         """Yield augmented training batches without end, from `plan.start_step` on, on `plan.device`."""
         rows = torch.from_numpy(self._rows["train"])
-        return iter(TrainingBatches(self._store(plan.device), rows, plan, self.augmentations, self._threads()))
+        return iter(TrainingBatches(self._store(plan.device), rows, plan, self.augmentations, self._workers()))
 
     def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, EvaluationBatches]:
         """Return a loader for `train`, `val` and `test`: each example once, in order, without augmentation.
@@ -266,36 +279,36 @@ class FilePictures(DataModule):
         """
         store = self._store(plan.device)
         shares = {name: torch.from_numpy(rows[plan.rank :: plan.world].copy()) for name, rows in self._rows.items()}
-        return {name: EvaluationBatches(store, rows, plan.batch_size) for name, rows in shares.items()}
+        workers = self._workers()
+        return {name: EvaluationBatches(store, rows, plan.batch_size, workers) for name, rows in shares.items()}
 
     def pictures(self, index: Tensor) -> Tensor:
         """Return some pictures as evaluated: (n, C, S, S) uint8."""
-        frames = [self._frame(self._content.files.read(number)) for number in index.tolist()]
-        return torch.stack(frames)
+        return self._store(torch.device("cpu")).frames(index.cpu())
 
-    def _frame(self, image: Tensor) -> Tensor:
-        height, width = image.shape[1:]
-        scale = self._resize / min(height, width)
-        sides = [max(self.size, round(height * scale)), max(self.size, round(width * scale))]
-        small = torch.nn.functional.interpolate(image[None].float(), sides, mode="bilinear", antialias=True)[0]
-        top, left = (sides[0] - self.size) // 2, (sides[1] - self.size) // 2
-        return small[:, top : top + self.size, left : left + self.size].round().clamp(0, 255).to(torch.uint8)
-
-    def _store(self, device: torch.device) -> ImageStore:
+    def _store(self, device: torch.device) -> FrameStore:
         if device not in self._stores:
-            images = self.pictures(torch.arange(len(self._content.listing))).numpy()
-            listing = self._content.listing
-            self._stores[device] = ImageStore(ImageArrays(images, listing.labels, listing.classes), self.spec, device)
+            self._stores[device] = self._new_store(self.spec, device)
         return self._stores[device]
+
+    def _new_store(self, spec: DataSpec, device: torch.device) -> FrameStore:
+        content = self._content
+        return FrameStore(
+            content.files, content.listing.labels, spec, device, size=self.size, resize=self._resize, bad=self._bad
+        )
 
     @property
     def _content(self) -> "_Files":
         assert self._files is not None, "setup() comes first"
         return self._files
 
+    def _workers(self) -> int:
+        """Return how many threads make batches; 0: none beside the one that trains."""
+        return max(2, len(os.sched_getaffinity(0))) if self.num_workers == "auto" else self.num_workers
+
     def _threads(self) -> int:
-        """Return how many threads decode pictures."""
-        return max(2, os.cpu_count() or 2) if self.num_workers == "auto" else max(1, self.num_workers)
+        """Return how many threads look at all pictures while the data are set up."""
+        return max(1, self._workers())
 
 
 def cache_folder(given: str | None) -> Path:
@@ -310,7 +323,7 @@ class _Files:
     """The pictures that are used, and how they are read."""
 
     listing: Listing
-    files: ImageFiles
+    files: Pictures
 
 
 def _check_classes(listing: Listing, title: str) -> None:
@@ -322,11 +335,3 @@ def _check_classes(listing: Listing, title: str) -> None:
             f"{title}: all {len(listing):,} pictures in {listing.root} are of the class {only}; give at least two "
             "classes, or train without labels: data.labels=false"
         )
-
-
-def _digest(contents: Contents, listing: Listing, rows: Mapping[str, Rows], kept: Rows) -> str:
-    """Return the SHA-256 of the files, of which were kept, of their labels and of the rows of each split."""
-    digest = hashlib.sha256(repr((contents.fingerprint, listing.classes)).encode())
-    for name, values in (("kept", kept), ("labels", listing.labels), *sorted(rows.items())):
-        digest.update(f"{name} {len(values)}".encode() + np.ascontiguousarray(values, dtype="<i8").tobytes())
-    return digest.hexdigest()

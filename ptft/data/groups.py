@@ -123,6 +123,6 @@ def _majority(classes: Rows, members: Rows, num_groups: int) -> Rows:
     # By group, then the largest count; the sort is stable, so the lower class comes first where two are equal.
     order = np.lexsort((-counts, pairs // len(known)))
     _, first = np.unique(pairs[order] // len(known), return_index=True)
-    result = known[pairs[order][first] % len(known)]
+    result: Rows = known[pairs[order][first] % len(known)]
     assert len(result) == num_groups
     return result

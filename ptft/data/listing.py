@@ -66,7 +66,7 @@ class Listing:
             return self
         place = np.full(len(self), -1, dtype=np.int64)
         place[rows] = np.arange(len(rows))
-        splits = {name: (new := place[old])[new >= 0] for name, old in (self.splits or {}).items()}
+        splits = {name: _kept(place[old]) for name, old in (self.splits or {}).items()}
         return dataclasses.replace(
             self,
             paths=tuple(self.paths[row] for row in rows),
@@ -78,6 +78,10 @@ class Listing:
     def folders(self) -> tuple[str, ...]:
         """Return the folder of each file, relative to the root; `.` is the root itself."""
         return tuple(str(PurePosixPath(path).parent) for path in self.paths)
+
+
+def _kept(places: Rows) -> Rows:
+    return places[places >= 0]
 
 
 def make_listing(
@@ -107,7 +111,8 @@ def make_listing(
     if not paths:
         raise DataError(f"{root} holds no pictures; ptft reads {', '.join(sorted(PICTURES))}")
     order = sorted(range(len(paths)), key=lambda place: (composed(paths[place]), paths[place]))
-    labels, classes = np.full(len(paths), UNLABELLED, dtype=np.int64), ()
+    labels = np.full(len(paths), UNLABELLED, dtype=np.int64)
+    classes: tuple[str, ...] = ()
     if names is not None:
         check_class_names(names, where)
         if parts is not None:

@@ -171,7 +171,7 @@ def walk(folder: Path, root: Path | None = None) -> Found:
     """
     found = Found()
     root = root or folder
-    pending = [("", (os.path.realpath(folder),))]
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
     while pending:
         prefix, chain = pending.pop()
         for entry in _entries(folder / prefix):

@@ -62,7 +62,8 @@ def copy_notes(listing: Listing, copies: Sequence[Rows]) -> list[str]:
     if copies:
         count = sum(len(rows) - 1 for rows in copies)
         pairs = [(int(rows[0]), int(rows[1])) for rows in copies]
-        notes.append(f"{count:,} pictures are exact copies of others: {_shown(listing, pairs)}")
+        stay = "" if listing.splits is not None else "; copies stay in one split"
+        notes.append(f"{count:,} pictures are exact copies of others: {_shown(listing, pairs)}{stay}")
     torn = [rows for rows in copies if len(np.unique(listing.labels[rows])) > 1]
     if torn:
         pairs = []

@@ -37,9 +37,9 @@ def screen(
             others = f" ({len(more):,} more like it)" if more else ""
             raise DataError(f"{first}{others}. Mend or remove it, or leave bad pictures out: data.on_bad_sample=skip")
         return {}
-    bad = _remembered(pictures, memory)
-    if bad is None:
-        bad = _tried(pictures, "pictures", threads)
+    known = _remembered(pictures, memory)
+    bad = _tried(pictures, "pictures", threads) if known is None else known
+    if known is None:
         _remember(pictures, memory, bad)
     check_share(len(bad), len(pictures), max_bad, list(bad.values()))
     return bad

@@ -11,17 +11,25 @@ _AT_ONCE = 64
 """Items a thread takes at once: handing over one costs more than many of the things done."""
 
 
-def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> Iterator[Result]:
-    """Yield function(item) for each item, in order; only a few hundred results wait at a time.
+def map_in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int, *, at_once: int = _AT_ONCE
+) -> Iterator[Result]:
+    """Yield function(item) for each item, in order; few results wait at a time.
+
+    Args:
+        function: What to do with an item, in several threads at once.
+        items: The items.
+        threads: How many threads.
+        at_once: Items that a thread takes at once.
 
     Raises:
         Exception: Whatever `function` raised first, in the order of the items.
     """
 
     def several(start: int) -> list[Result]:
-        return [function(item) for item in items[start : start + _AT_ONCE]]
+        return [function(item) for item in items[start : start + at_once]]
 
-    starts = iter(range(0, len(items), _AT_ONCE))
+    starts = iter(range(0, len(items), at_once))
     waiting: deque[Future[list[Result]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="map")
     try:
