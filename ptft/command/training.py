@@ -1,5 +1,6 @@
 """What `pretrain` and `finetune` share: everything from the checked config to the run's summary, in order."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         with withdrawn_if_refused(run, invocation):
             engine = assemble(builder, invocation, run, checkpoint)
             check_metric_names(engine, config)
-        engine.fit()
+        try:
+            engine.fit()
+        finally:
+            write_rejected(run, engine.data)  # those that broke meanwhile, too many of them perhaps
         engine.recorder.close()
         summary = hand_over(builder, engine, run)
         _farewell(console, run, invocation, summary["metrics"], engine)
@@ -77,6 +81,7 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     """Build everything in order, and put a resumed run where its checkpoint stands."""
     settings = builder.settings()
     data = builder.data(saved_spec(run.path) if checkpoint is not None else None)
+    write_rejected(run, data)
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
     task = builder.task(data.spec, settings.seed)
     source = None if checkpoint is not None else _weights(builder, invocation)
@@ -153,8 +158,15 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
         "parameters": report.count_parameters(engine.task),
         "cost": engine.cost(),
     }
+    write_rejected(run, engine.data)
     run.write_json("summary.json", summary)
     return summary
+
+
+def write_rejected(run: RunDirectory, data: DataModule) -> None:
+    """Write the examples that were left out so far as bad_samples.jsonl, one a line; no file where none was."""
+    if rows := data.rejected():
+        run.write_text("bad_samples.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def saved_spec(run: Path) -> DataSpec | None:
