@@ -37,6 +37,8 @@ class InMemoryImages(DataModule):
         label_fraction: PositiveShare = 1.0,
         num_workers: NonNegativeInt | Literal["auto"] = "auto",
         allow_changed: bool = False,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
         split: Split | None = None,
     ) -> None:
         """Keep the settings; nothing is read before `setup`.
@@ -50,19 +52,31 @@ class InMemoryImages(DataModule):
             num_workers: Threads that make training batches ahead; auto: those the plan asks for, and at least 2 where
                 batches must be copied to a device one by one.
             allow_changed: Read by resume: go on although the fingerprint is another.
+            mean: Mean of each channel, in [0, 1], that images are normalised with; None: that of the training split.
+            std: Standard deviation of each channel; None: that of the training split.
             split: How to divide; a config gives a mapping of the fields of `Split`.
 
         Raises:
-            ConfigError: `label_fraction` is 0, or `split` is not a split.
+            ConfigError: `label_fraction` is 0, `split` is not a split or asks for groups, or only one of `mean` and
+                `std` is given.
         """
         if not 0 < label_fraction <= 1:
             raise ConfigError(f"data.label_fraction takes a share above 0 and at most 1, found {label_fraction}")
+        if (mean is None) != (std is None) or any(value <= 0 for value in std or ()):
+            raise ConfigError(f"data.mean={mean} and data.std={std} go together, and a deviation is above 0")
         self.path = path
         self.download = download
         self.label_fraction = label_fraction
         self.num_workers = num_workers
         self.allow_changed = allow_changed
+        self.mean = mean
+        self.std = std
         self.split = Split.of(split)
+        if self.split.group is not None:
+            raise ConfigError(
+                f"data.split.group={self.split.group}: these data have neither names of files nor columns to group by; "
+                "leave it out"
+            )
         self._augmentations = tuple(augmentations)
         self._arrays: ImageArrays | None = None
         self._rows: dict[str, Rows] = {}
@@ -94,7 +108,7 @@ class InMemoryImages(DataModule):
         if len(missing):
             names = ", ".join(arrays.classes[number] for number in missing)
             raise DataError(f"{self.title}: no training example of {names}; use data.split.stratify=true or more data")
-        mean, std = pixel_statistics(arrays.images, rows["train"])
+        mean, std = self._statistics(arrays, rows["train"])
         rows["train"] = keep_labels(labels, rows["train"], self.label_fraction, self.split)
         shape, digest = tuple(arrays.images.shape[1:]), fingerprint(arrays, rows)
         own = DataSpec(kind="image", shape=shape, classes=arrays.classes, mean=mean, std=std, fingerprint=digest)
@@ -103,6 +117,18 @@ class InMemoryImages(DataModule):
             own = dataclasses.replace(spec, fingerprint=digest)
         self._arrays, self._rows, self._spec = arrays, rows, own
         self._stores.clear()
+
+    def _statistics(self, arrays: ImageArrays, rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation of each channel: those set, else those of some rows."""
+        if self.mean is None or self.std is None:
+            return pixel_statistics(arrays.images, rows)
+        channels = arrays.images.shape[1]
+        if len(self.mean) != channels or len(self.std) != channels:
+            raise DataError(
+                f"{self.title}: data.mean and data.std need {channels} values each, one a channel; found "
+                f"{len(self.mean)} and {len(self.std)}"
+            )
+        return tuple(self.mean), tuple(self.std)
 
     @property
     def spec(self) -> DataSpec:

@@ -132,7 +132,7 @@ def test_a_failed_download_says_where_to_put_the_files(tmp_path, monkeypatch):
 
 def test_offline_forbids_the_download(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(DataError, match="HF_HUB_OFFLINE forbids it"):
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE forbids that"):
         FashionMNIST([], download=True).setup()
 
 

@@ -3,7 +3,6 @@
 The data's own 10,000 test images are the test split, numbered 60,000 to 69,999; validation is taken from the 60,000.
 """
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ptft.data.download import cache_folder, check_allowed
 from ptft.data.idx import read_idx
 from ptft.data.image_arrays import ImageArrays
 from ptft.data.in_memory import InMemoryImages
@@ -82,21 +82,13 @@ def find_files(folder: Path) -> dict[str, Path]:
     return {}
 
 
-def cache_folder() -> Path:
-    """Return the folder that downloads go to when no `data.path` is given."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptft"
-
-
 def fetch(folder: Path) -> None:
     """Fetch the data set with torchvision, which checks its digests.
 
     Raises:
         DataError: There is no network, or going there is forbidden.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        raise DataError(
-            f"data.download=true, but HF_HUB_OFFLINE forbids it; unset that, or put the files into {folder}"
-        )
+    check_allowed(folder)
     from torchvision.datasets import FashionMNIST as Fetcher
 
     try:
