@@ -104,7 +104,7 @@ class Builder:
         """Load the weights that `init_from` names, add and freeze what `adapt` says."""
         network = network_of(task)
         if source is not None:
-            tensors, labels = read_source(source)
+            tensors, labels = read_source(source, network)
             partial = bool(self.config.get("init_partial"))
             report = load_weights(
                 network, tensors, partial=partial, classes_match=labels is not None and labels == task.label_names()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptft.adapt.load import read_tensors
 from ptft.adapt.lora import MARK
@@ -16,16 +16,20 @@ from ptft.engine.average import averaged
 from ptft.engine.checkpoint import CheckpointStore
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import CheckpointError
+from ptft.model.exchange import Exchanges
 
 INDEX = "model.safetensors.index.json"
 """What transformers writes beside weights in several files: `weight_map`, from names of tensors to files."""
 
 
-def read_source(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...] | None]:
+def read_source(
+    path: Path, network: nn.Module | None = None
+) -> tuple[Mapping[str, Tensor], tuple[str, ...] | None]:
     """Return the weights at a path and the label names they were trained on, if that is known.
 
     A run gives its `model/`, or its best checkpoint while it is not finished; a checkpoint gives its averaged weights,
-    if it has some. A folder may be one of transformers: safetensors, whole or in parts, beside a config.json.
+    if it has some. A folder may be one of transformers: safetensors, whole or in parts, beside a config.json; a network
+    of that library reads it by itself, as names in it change over the years.
 
     Raises:
         CheckpointError: There are no readable weights.
@@ -36,6 +40,8 @@ def read_source(path: Path) -> tuple[Mapping[str, Tensor], tuple[str, ...] | Non
     step = re.fullmatch(r"step_(\d+)", path.name)
     run = path.parent.parent if step else path
     for folder in () if step and (run / "run.json").is_file() else (path, path / "model"):
+        if isinstance(network, Exchanges) and _is_transformers(folder):
+            return network.read_pretrained(folder), _labels(folder)
         if (folder / "model.safetensors").is_file():
             return _with_aliases(folder / "model.safetensors"), _labels(folder)
         if (folder / INDEX).is_file():
@@ -73,6 +79,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def damaged(path: Path, why: object) -> CheckpointError:
     """Return the error for a file of a run that is not what ptft wrote."""
     return CheckpointError(f"{path} is damaged ({why}); bring the file back, or start a new run")
+
+
+def _is_transformers(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and "model_type" in read_json(folder / "config.json")
 
 
 def _in_parts(index: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from ptft.command import report
 from ptft.command.build import Builder, network_of
@@ -24,6 +25,7 @@ from ptft.errors import (
     ConfigError,
     DataError,
 )
+from ptft.model.exchange import Exchanges
 from ptft.model.parts import HasParts
 from ptft.runtime.find import find_weights
 
@@ -84,7 +86,7 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     write_rejected(run, data)
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
     task = builder.task(data.spec, settings.seed)
-    source = None if checkpoint is not None else _weights(builder, invocation)
+    source = None if checkpoint is not None else _weights(builder, invocation, network_of(task))
     builder.initialise(task, source)
     if source is not None and (difference := unlike(source, data.spec)) is not None:
         builder.console.warn(difference)
@@ -215,13 +217,18 @@ def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> No
     report.write_preprocessing(run, data.spec)
 
 
-def _weights(builder: Builder, invocation: Invocation) -> Path | None:
-    """Return where the initial weights lie; a run stopped before its first checkpoint starts from them anew."""
+def _weights(builder: Builder, invocation: Invocation, network: nn.Module) -> Path | None:
+    """Return where the initial weights lie; a run stopped before its first checkpoint starts from them anew.
+
+    What `init_from=` names comes before what the model itself names.
+    """
     config = builder.config
     source = invocation.init_from
     if source is None and config.get("init_from"):
         source = find_weights(config["init_from"], config["output_root"])
-    return bring(source, bool(config.get("offline")), builder.console.say) if source is not None else None
+    if source is None:
+        return network.pretrained if isinstance(network, Exchanges) else None
+    return bring(source, bool(config.get("offline")), builder.console.say)
 
 
 def _farewell(
