@@ -2,9 +2,11 @@
 
 import csv
 import io
+import json
 import math
 import re
 import shlex
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ptft.engine.run_dir import RunDirectory
 from ptft.engine.state import alias_tied
 from ptft.engine.weights import own_tensors
 from ptft.errors import ConfigError, GateError
+from ptft.model.exchange import Exchanges
 from ptft.runtime import files
 from ptft.task.task import Task
 
@@ -61,18 +64,28 @@ def write_predictions(run: RunDirectory, records: Mapping[str, Tensor], labels: 
 def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> None:
     """Write model/: the weights under the network's own names, its config and the labels.
 
-    What a task keeps beside its network (a decoder) is of no use without it and is left out.
+    What a task keeps beside its network (a decoder) is of no use without it and is left out. A network of another
+    library is written in that library's form, with ptft's settings added to its config.
     model/preprocessing.json is there since the start of the run: a resumed run needs it too.
     """
     prefix = f"{task.phases[0]}." if len(task.phases) == 1 else ""
-    own = own_tensors(task)
-    network = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
-    tensors, aliases = alias_tied(network)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(tensors)
-    (run.path / "model").mkdir(exist_ok=True)
-    files.replace_with(run.path / "model" / "model.safetensors", data)
-    run.write_json("model/config.json", {"model": config["model"], "task": config["task"], "aliases": aliases})
+    folder = run.path / "model"
+    folder.mkdir(exist_ok=True)
+    network = task.get_submodule(task.phases[0]) if prefix else task
+    facts: dict[str, Any] = {}
+    aliases: dict[str, str] = {}
+    if isinstance(network, Exchanges):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".tmp-") as place:
+            network.write_pretrained(Path(place), task.label_names())
+            data = (Path(place) / "model.safetensors").read_bytes()
+            facts = json.loads((Path(place) / "config.json").read_bytes())
+    else:
+        own = own_tensors(task)
+        named = {name.removeprefix(prefix): tensor for name, tensor in own.items() if name.startswith(prefix)}
+        tensors, aliases = alias_tied(named)
+        data = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    files.replace_with(folder / "model.safetensors", data)
+    run.write_json("model/config.json", {**facts, "model": config["model"], "task": config["task"], "aliases": aliases})
     run.write_json("model/labels.json", list(task.label_names()))
 
 
