@@ -16,6 +16,7 @@ import numpy as np
 
 from ptft.data.image_arrays import Rows
 from ptft.data.listing import Listing, composed
+from ptft.runtime.progress import progress
 from ptft.runtime.threads import map_in_threads
 
 FULL_BYTES = 1 << 30
@@ -53,7 +54,11 @@ def read_contents(root: Path, paths: Sequence[str]) -> Contents:
     files = [f"{root}/{path}" for path in paths]
     sizes = list(map_in_threads(_size, files, _THREADS))
     whole = sum(sizes) <= FULL_BYTES
-    digests = list(map_in_threads(partial(_or_nothing, _whole if whole else _sampled), files, _THREADS))
+    digests = []
+    with progress("reading files", len(files), "files") as advance:
+        for part in map_in_threads(partial(_or_nothing, _whole if whole else _sampled), files, _THREADS):
+            digests.append(part)
+            advance(1)
     digest = hashlib.sha256()
     for path, size, part in zip(paths, sizes, digests, strict=True):
         digest.update(composed(path).encode() + b"\0" + size.to_bytes(8, "little", signed=True) + part)

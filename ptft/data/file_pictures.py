@@ -19,12 +19,14 @@ from ptft.data import overlap
 from ptft.data.bad_samples import BadSamples
 from ptft.data.contents import Contents, fingerprint, read_contents
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
+from ptft.data.download import cache_folder
 from ptft.data.groups import group_names, number_groups
 from ptft.data.image_arrays import Rows, check_fit, statistics_of
 from ptft.data.image_batches import Augmentation, EvaluationBatches, TrainingBatches
+from ptft.data.image_cache import build_cache
 from ptft.data.image_files import ImageFiles, Pictures
 from ptft.data.image_frames import FrameStore
-from ptft.data.listing import Listing, listed
+from ptft.data.listing import Listing, check_several_classes, listed
 from ptft.data.screening import memory_path, screen
 from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.errors import ConfigError, DataError
@@ -148,14 +150,14 @@ class FilePictures(DataModule):
         contents = read_contents(whole.root, whole.paths)
         kept = self._screened(whole, contents)
         listing, contents = whole.take(kept), contents.take(kept, len(whole))
-        _check_classes(listing, self.title)
+        check_several_classes(listing, self.title)
         group = self._division.group
         self._groups = group_names(group, listing.paths, listing.columns) if group is not None else None
         rows = self._divided(listing, contents)
         self._told = self._notes(listing, contents, rows)
         files = ImageFiles(listing.root, listing.paths, channels=self.channels, background=self.background)
         self._stores.clear()
-        self._files = _Files(listing, files)
+        self._files = _Files(listing, self._cached(files, contents))
         own = self._described(rows["train"], spec)
         if spec is not None:
             check_fit(own, spec, self.title)
@@ -167,7 +169,7 @@ class FilePictures(DataModule):
     def _screened(self, listing: Listing, contents: Contents) -> Rows:
         """Return the rows of the pictures that can be read, as far as `on_bad_sample` looks."""
         files = ImageFiles(listing.root, listing.paths, channels=self.channels, background=self.background)
-        memory = memory_path(cache_folder(self.cache_folder), contents.fingerprint, self.channels)
+        memory = memory_path(self._folder(), contents.fingerprint, self.channels)
         bad = screen(files, self.on_bad_sample, self.max_bad, memory, self._threads())
         self._left_out = [{"path": listing.paths[row], "reason": reason} for row, reason in sorted(bad.items())]
         # What breaks later counts together with what was bad from the beginning.
@@ -205,6 +207,14 @@ class FilePictures(DataModule):
         left_out = [f"left out {len(bad):,} pictures that cannot be read: {bad[0]['reason']}"] if bad else []
         notes = [*listing.notes, *left_out, *shared, *overlap.copy_notes(listing, contents.copies)]
         return notes + overlap.unseen_classes(listing, rows)
+
+    def _cached(self, files: ImageFiles, contents: Contents) -> Pictures:
+        """Return the pictures as they are read while training: from their files, or from the cache, made if need be."""
+        if self.cache is None:
+            return files
+        cache, warning = build_cache(files, self.cache, self._folder(), contents.fingerprint, self._threads())
+        self._told += [warning] if warning else []
+        return cache
 
     def _described(self, train: Rows, spec: DataSpec | None) -> DataSpec:
         """Return what the data know but for their fingerprint; where `spec` gives the statistics no picture is read."""
@@ -302,6 +312,9 @@ class FilePictures(DataModule):
         assert self._files is not None, "setup() comes first"
         return self._files
 
+    def _folder(self) -> Path:
+        return Path(self.cache_folder).expanduser() if self.cache_folder is not None else cache_folder()
+
     def _workers(self) -> int:
         """Return how many threads make batches; 0: none beside the one that trains."""
         return max(2, len(os.sched_getaffinity(0))) if self.num_workers == "auto" else self.num_workers
@@ -311,27 +324,9 @@ class FilePictures(DataModule):
         return max(1, self._workers())
 
 
-def cache_folder(given: str | None) -> Path:
-    """Return where decoded pictures and verdicts are kept."""
-    if given is not None:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptft"
-
-
 @dataclass(frozen=True)
 class _Files:
     """The pictures that are used, and how they are read."""
 
     listing: Listing
     files: Pictures
-
-
-def _check_classes(listing: Listing, title: str) -> None:
-    """Refuse pictures that are all of one class."""
-    present = np.unique(listing.labels)
-    if listing.classes and len(present) < 2:
-        only = listed([listing.classes[present[0]]])
-        raise DataError(
-            f"{title}: all {len(listing):,} pictures in {listing.root} are of the class {only}; give at least two "
-            "classes, or train without labels: data.labels=false"
-        )

@@ -169,6 +169,21 @@ def _check_classes_agree(names: Sequence[str], parts: Sequence[str], where: Call
             )
 
 
+def check_several_classes(listing: Listing, title: str) -> None:
+    """Refuse pictures that all have the same label; without labels there is nothing to refuse.
+
+    Raises:
+        DataError: There is one class only.
+    """
+    present = np.unique(listing.labels)
+    if listing.classes and len(present) < 2:
+        raise DataError(
+            f"{title}: all {len(listing):,} pictures in {listing.root} are of the class "
+            f"{quoted(listing.classes[present[0]])}; give at least two classes, or train without labels: "
+            "data.labels=false"
+        )
+
+
 def composed(text: str) -> str:
     """Return a text with its Unicode characters composed (NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)

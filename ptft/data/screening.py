@@ -10,6 +10,7 @@ from typing import Literal
 from ptft.data.image_files import ImageFiles
 from ptft.errors import DataError
 from ptft.runtime import files as disk
+from ptft.runtime.progress import progress
 from ptft.runtime.threads import map_in_threads
 
 OnBadSample = Literal["error", "skip"]
@@ -70,8 +71,14 @@ def _tried(pictures: ImageFiles, what: Literal["headers", "pictures"], threads: 
             return str(error)
         return None
 
-    found = map_in_threads(reason, range(len(pictures)), threads)
-    return {number: told for number, told in enumerate(found) if told is not None}
+    bad = {}
+    title = "reading headers" if what == "headers" else "decoding pictures"
+    with progress(title, len(pictures), "pictures") as advance:
+        for number, told in enumerate(map_in_threads(reason, range(len(pictures)), threads)):
+            advance(1)
+            if told is not None:
+                bad[number] = told
+    return bad
 
 
 def memory_path(folder: Path, fingerprint: str, channels: int) -> Path:
