@@ -1,11 +1,14 @@
-"""Does rotation pre-training help with 600 Fashion-MNIST labels? `python -m benchmarks.few_labels`.
+"""Does pre-training without labels help with 600 Fashion-MNIST labels? `python -m benchmarks.few_labels`.
 
-Both sides train 1,000 steps on the same 600 images with the same batches, augmentation and schedule. Each side's
-learning rate is the best on validation, over seeds of their own; then each seed trains both sides, and the differences
-on the test split are paired. A seed decides the order, the augmentation, the initial weights and, as `data.split.seed`,
-which images keep their labels. All seeds start from one pre-training run, so the interval does not tell how another
-would do. It saw no label and no test image, but most images that are validation under another split seed: validation
-flatters its side, which matters for tuning alone. Finished runs are not run again: remove OUTPUT to start anew.
+A convolutional network starts from scratch, from rotation prediction and from SimCLR; a small vision transformer from
+scratch and from a masked autoencoder. All sides of a network train 1,000 steps on the same 600 images with the same
+batches, augmentation and schedule, whole and, where pre-trained, as a linear probe (only the head is trained). Each
+side's learning rate is the best on validation, over a seed of its own; then each seed trains all sides, and differences
+from scratch on the test split are paired. A seed decides the order, the augmentation, the initial weights and, as
+`data.split.seed`, which images keep their labels. All seeds start from one pre-training run, so the intervals do not
+tell how another would do. It saw no label and no test image, but most images that are validation under another split
+seed: validation flatters its side, which matters for tuning alone. Finished runs are not run again: remove OUTPUT to
+start anew.
 """
 
 import argparse
@@ -26,15 +29,78 @@ from scipy.stats import t as student
 from ptft.command import finetune, pretrain
 from ptft.config.hydra_app import launch
 
-RATES = (0.01, 0.03, 0.1, 0.3)
-TUNING_SEEDS = (100, 101)
+TUNING_SEEDS = (100,)
+
+
+# --- Who is compared --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with few labels.
+
+    Attributes:
+        recipe: What trains it.
+        rates: Learning rates that are tried where all of it is trained.
+        probe_rates: Those where only the head is.
+    """
+
+    recipe: str
+    rates: tuple[float, ...]
+    probe_rates: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One row of the table.
+
+    Attributes:
+        name: What its runs are called by.
+        network: What is trained.
+        recipe: What pre-trains it; None: from scratch.
+        probe: Whether only the head is trained.
+    """
+
+    name: str
+    network: Network
+    recipe: str | None = None
+    probe: bool = False
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates that are tried."""
+        return self.network.probe_rates if self.probe else self.network.rates
+
+    @property
+    def label(self) -> str:
+        """What it is called in the table."""
+        return f"{self.name}, linear probe" if self.probe else self.name
+
+
+VGG = Network("fashion_mnist_few_labels", (0.01, 0.03, 0.1, 0.3), (0.03, 0.1, 0.3, 1.0))
+VIT = Network("fashion_mnist_few_labels_vit", (3e-4, 1e-3, 3e-3), (3e-3, 1e-2, 3e-2))
+PRETRAINED = {
+    "rotation": (VGG, "fashion_mnist_rotation"),
+    "simclr": (VGG, "fashion_mnist_simclr"),
+    "mae": (VIT, "fashion_mnist_mae"),
+}
+SIDES = (
+    Side("scratch", VGG),
+    Side("vit_scratch", VIT),
+    *(Side(name, network, recipe) for name, (network, recipe) in PRETRAINED.items()),
+    *(Side(name, network, recipe, probe=True) for name, (network, recipe) in PRETRAINED.items()),
+)
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Where the runs lie and what each of their commands is told beside the recipe."""
+    """Where the runs lie, which pre-trained ones are given, and what each command is told beside its recipe."""
 
     output: Path
+    given: dict[str, Path]
     overrides: tuple[str, ...]
 
     def run(self, verb: str, recipe: str, name: str, *settings: str) -> dict[str, Any]:
@@ -49,63 +115,84 @@ class Comparison:
         result: dict[str, Any] = json.loads(summary.read_bytes())
         return result
 
-    def few_labels(self, start: Path | None, rate: float, seed: int) -> dict[str, float]:
-        """Return the metrics in percent of one run with few labels; without `start` it trains from scratch."""
-        side = "scratch" if start is None else "rotation"
+    def start(self, side: Side) -> Path | None:
+        """Return the run that a side starts from, after making it where it is not given; None: from scratch."""
+        if side.recipe is None:
+            return None
+        if side.name in self.given:
+            return self.given[side.name]
+        self.run("pretrain", side.recipe, side.name)
+        return self.output / side.name
+
+    def few_labels(self, side: Side, rate: float, seed: int) -> dict[str, float]:
+        """Return validation and test accuracy in percent of one run with few labels."""
         settings = [f"optimizer.lr={rate}", f"engine.seed={seed}", f"data.split.seed={seed}"]
+        start = self.start(side)
         if start is not None:
             settings.append(f"init_from={start.resolve()}")
-        summary = self.run("finetune", "fashion_mnist_few_labels", f"{side}_lr{rate}_seed{seed}", *settings)
-        return {name: 100 * summary["metrics"][f"{name}/accuracy"]["value"] for name in ("val", "test")}
+        if side.probe:
+            settings.append("adapt=linear_probe")
+        name = f"{side.name}{'_probe' if side.probe else ''}_lr{rate}_seed{seed}"
+        summary = self.run("finetune", side.network.recipe, name, *settings)
+        return {split: 100 * summary["metrics"][f"{split}/accuracy"]["value"] for split in ("val", "test")}
 
-    def best_rate(self, start: Path | None) -> float:
+    def best_rate(self, side: Side) -> float:
         """Return the learning rate of the highest validation accuracy, the mean over the tuning seeds."""
         scores = {}
-        for rate in RATES:
-            scores[rate] = statistics.mean(self.few_labels(start, rate, seed)["val"] for seed in TUNING_SEEDS)
-        best = max(RATES, key=lambda rate: scores[rate])
+        for rate in side.rates:
+            scores[rate] = statistics.mean(self.few_labels(side, rate, seed)["val"] for seed in TUNING_SEEDS)
+        best = max(side.rates, key=lambda rate: scores[rate])
         shown = "  ".join(f"{rate:g}: {score:.2f}" for rate, score in scores.items())
-        edge = "  (at the edge of what was tried)" if best in (RATES[0], RATES[-1]) else ""
-        print(f"  {'scratch ' if start is None else 'rotation'}  {shown}  -> {best:g}{edge}", flush=True)
+        edge = "  (at the edge of what was tried)" if best in (side.rates[0], side.rates[-1]) else ""
+        print(f"  {side.label:24} {shown}  -> {best:g}{edge}", flush=True)
         return best
 
 
-def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of paired differences and half the width of its 95% t-interval."""
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    return statistics.mean(differences), float(student.ppf(0.975, len(differences) - 1)) * error
+# --- Table ------------------------------------------------------------------------------------------------------------
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of values, one a seed, and half the width of its 95% t-interval."""
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.mean(values), float(student.ppf(0.975, len(values) - 1)) * error
+
+
+def table(scores: dict[Side, list[float]]) -> list[str]:
+    """Return the lines of a Markdown table: mean test accuracy and the paired difference from scratch of each side."""
+    lines = ["| side | test accuracy | minus from scratch |", "|---|---|---|"]
+    scratch = {side.network: values for side, values in scores.items() if side.recipe is None}
+    for side, values in sorted(scores.items(), key=lambda item: SIDES.index(item[0])):
+        mean, half = interval(values)
+        difference = ""
+        if side.recipe is not None and side.network in scratch:
+            pairs = zip(values, scratch[side.network], strict=True)
+            difference = "{:+.2f} +- {:.2f}".format(*interval([own - other for own, other in pairs]))
+        lines.append(f"| {side.label} | {mean:.2f} +- {half:.2f} | {difference} |")
+    return lines
 
 
 def main() -> None:
+    names = list(dict.fromkeys(side.name for side in SIDES))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pretrained", type=Path, help="a run of vision/fashion_mnist_rotation; else one is made")
+    parser.add_argument("--pretrained", nargs="*", default=[], metavar="NAME=RUN", help="runs made before: mae=...")
     parser.add_argument("--output", type=Path, default=Path("outputs/few_labels"), help="where the runs lie")
-    parser.add_argument("--seeds", type=int, default=5, help="paired runs, at least 2")
-    parser.add_argument("overrides", nargs="*", help="key=value for every command, as data.path=...")
+    parser.add_argument("--seeds", type=int, default=3, help="paired runs, at least 2")
+    parser.add_argument("--sides", nargs="*", default=names, choices=names, help="all by default")
+    parser.add_argument("overrides", nargs="*", help="key=value for every command, after `--`: -- data.path=...")
     arguments = parser.parse_args()
-    comparison = Comparison(arguments.output, tuple(arguments.overrides))
+    given = {name: Path(path) for name, _, path in (text.partition("=") for text in arguments.pretrained)}
+    comparison = Comparison(arguments.output, given, tuple(arguments.overrides))
 
-    rotation = arguments.pretrained
-    if rotation is None:
-        rotation = comparison.output / "rotation"
-        summary = comparison.run("pretrain", "fashion_mnist_rotation", rotation.name)
-        accuracy, seconds = summary["metrics"]["val/accuracy"]["value"], summary["cost"]["cpu_seconds"]
-        print(f"pre-training: {100 * accuracy:.2f}% of validation rotations told apart, {seconds:.0f} CPU seconds")
-
-    print(f"validation accuracy by learning rate, mean of seeds {', '.join(map(str, TUNING_SEEDS))}", flush=True)
-    rates = [comparison.best_rate(start) for start in (None, rotation)]
-
-    print("test accuracy\n  seed   scratch  rotation  difference", flush=True)
-    differences = []
-    for seed in range(arguments.seeds):
-        scratch, tuned = (
-            comparison.few_labels(start, rate, seed)["test"]
-            for start, rate in zip((None, rotation), rates, strict=True)
-        )
-        differences.append(tuned - scratch)
-        print(f"  {seed:4}   {scratch:7.2f}  {tuned:8.2f}  {tuned - scratch:+10.2f}", flush=True)
-    mean, half = interval(differences)
-    print(f"fine-tuning from rotation minus from scratch: {mean:+.2f} points +- {half:.2f} (95% t-interval, paired)")
+    sides = [side for side in SIDES if side.name in arguments.sides]
+    print(f"validation accuracy by learning rate, seed {', '.join(map(str, TUNING_SEEDS))}", flush=True)
+    rates = {side: comparison.best_rate(side) for side in sides}
+    scores = {
+        side: [comparison.few_labels(side, rates[side], seed)["test"] for seed in range(arguments.seeds)]
+        for side in sides
+    }
+    print(
+        f"mean over seeds 0 to {arguments.seeds - 1} in percent, 95% t-intervals", *table(scores), sep="\n", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """The masked autoencoder: its loss against one written by hand, and that only hidden patches count."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ptft.data.data_module import DataSpec
 from ptft.errors import ConfigError
@@ -122,6 +125,19 @@ def test_masks_of_an_evaluation_belong_to_the_example_and_every_patch_is_hidden_
 
 def test_at_least_one_patch_is_hidden_and_one_is_seen():
     assert make(mask=0.01).num_hidden == 1 and make(mask=0.99).num_hidden == 8
+
+
+def test_a_resumed_run_hides_what_an_uninterrupted_one_does(ptft):
+    short = ("task=vision/masked", "model=vision/vit_tiny", "model.depth=1", "model.dropout=0.1", "engine.max=6st")
+    short = (*short, "engine.batch_size=16", "engine.micro_batch_size=8", "engine.precision=fp32")
+    ptft("pretrain", *short, "name=whole")
+    ptft("pretrain", *short, "name=cut", "engine.stop_at=3st")
+    ptft("pretrain", "resume=cut", "engine.stop_at=null")
+    whole, cut = (load_file(f"outputs/{name}/checkpoints/step_00000006/model.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert list(Path("outputs/cut/report").glob("reconstructions_*.png"))
+    ptft("finetune", "init_from=cut", *short[1:], "name=tuned")
+    assert "18 of 18 backbone tensors; head re-initialised" in Path("outputs/tuned/log.txt").read_text()
 
 
 # --- Evaluation -------------------------------------------------------------------------------------------------------
