@@ -1,88 +1,101 @@
-"""`ptft evaluate`: measure a finished run on a split, exactly, with intervals, per class and per example."""
+"""`ptft evaluate`: measure a finished run on a split, exactly, with intervals, per class, per group and per example."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ptft.command import report
+from ptft.command import compare, groups, report
 from ptft.command.build import Builder
+from ptft.command.draw import draw
+from ptft.command.measure import Bench, prepare, read_checkpoint
 from ptft.command.running import open_run, recorded, withdrawn_if_refused
-from ptft.command.training import objective_of, saved_spec
+from ptft.command.show import show
+from ptft.command.training import objective_of
 from ptft.config.invocation import Invocation
-from ptft.data.data_module import Batch, BatchPlan
-from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
-from ptft.engine.evaluate import EVALUATION_BATCH, evaluate
-from ptft.engine.plan import Plan, apply_memory_format
+from ptft.engine.evaluate import Evaluation
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
-from ptft.errors import ConfigError
-from ptft.runtime.device import choose_device
-from ptft.runtime.precision import Precision
-from ptft.task.task import Task
+from ptft.errors import DataError
+from ptft.task.exhibit import Exhibit, Gallery, Matrix
 
 
 def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
     """Evaluate the run that `run=` names and return the objective: its headline metric if nothing else is said.
 
     Raises:
-        ConfigError: The data have no such split, or the objective is none of the metrics.
+        ConfigError: The data have no such split or column, or the objective is none of the metrics.
         CheckpointError: The run has no such checkpoint.
     """
+    if invocation.compared:
+        return compare.run(config, invocation)
     console = Console()
     assert invocation.run is not None, "the config is checked: run= names a run"
     parent = RunDirectory.reopen(invocation.run)
-    checkpoint = CheckpointStore(parent.checkpoints, parent.id).load_named(str(config["checkpoint"]))
+    checkpoint = read_checkpoint(parent, str(config["checkpoint"]))
+    asked: Mapping[str, Any] = config["evaluate"]
     with open_run(config, invocation) as own, recorded(own, console):
         console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
         with withdrawn_if_refused(own, invocation):
             own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": checkpoint.digest}])
             builder = Builder(config, invocation.trusted, console)
-            task, loaders, precision, max_batches = _prepare(builder, parent, checkpoint)
-        split = str(config["split"])
-        result = evaluate(task, loaders, split, precision, max_batches=max_batches, with_intervals=True)
-        summary = report.summarise(result, split)
+            bench = prepare(builder, parent, checkpoint)
+            column = groups.column_of(bench.data, asked["by"]) if asked["by"] is not None else None
+        result = bench.evaluate()
+        summary = report.summarise(result, bench.split)
         recorder = Recorder(own, builder.make_all("logger", own.path, 0))
         recorder.row({"step": checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
         recorder.pictures(checkpoint.step, result.media)
         recorder.close()
-        report.write_predictions(own, result.records, task.label_names())
+        report.write_predictions(own, result.records, bench.task.label_names())
         own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})
-        console.table(f"Classes on {split}", result.table)
-        report.show_metrics(console, f"{Path(parent.path).name} on {split}, {result.num_examples} examples", summary)
+        console.table(f"Classes on {bench.split}", result.table)
+        title = f"{Path(parent.path).name} on {bench.split}, {result.num_examples:,} examples"
+        written = _present(console, own, bench, result, title, pictures=bool(asked["pictures"]))
+        if column is not None:
+            written.append(_by_group(console, own, bench, result, str(asked["by"]), column))
+        report.show_metrics(console, title, summary)
+        if asked["explain"] is not None:
+            written += _write(own, bench, bench.explain(str(asked["explain"]), result), title)
+        if written:
+            console.say(f"see   {own.path / 'report'}: {', '.join(written)}")
         console.say(f"run   {own.path}")
         report.check_gate(config.get("gate"), summary)
-        return objective_of(config.get("objective") or f"{split}/{task.headline.name}", summary)
+        return objective_of(config.get("objective") or f"{bench.split}/{bench.task.headline.name}", summary)
 
 
-def _prepare(
-    builder: Builder, parent: RunDirectory, checkpoint: Checkpoint
-) -> tuple[Task, Mapping[str, Iterable[Batch]], Precision, int | None]:
-    """Return the task with its weights, the loader of each split, the precision and the most batches to evaluate."""
-    settings = builder.settings()
-    spec = saved_spec(parent.path)
-    data = builder.data(spec)
-    if (
-        spec is not None
-        and spec.fingerprint != data.spec.fingerprint
-        and not builder.config["data"].get("allow_changed")
-    ):
-        builder.console.warn(
-            "these are not the data, or not the split, that the run was trained on: if they share examples with "
-            "its training split, the metrics are too good. data.allow_changed=true says that this is meant"
-        )
-    task = builder.task(data.spec, settings.seed)
-    builder.restore(task, checkpoint)
-    device = choose_device(settings.device)
-    plan = Plan.from_json(checkpoint.state["plan"])
-    task.to(device)
-    apply_memory_format(task, plan.memory_format)
-    loaders = data.evaluation_loaders(BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device))
-    split = str(builder.config["split"])
-    if split not in loaders:
-        raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
-    same = plan.precision if device == torch.device(plan.device) else "fp32"
-    precision = Precision(same if settings.precision == "auto" else settings.precision, device)
-    return task, loaders, precision, settings.evaluation_batches
+def _present(
+    console: Console, own: RunDirectory, bench: Bench, result: Evaluation, title: str, *, pictures: bool
+) -> list[str]:
+    """Show what the task has to show, on the console and as files; returns the names of the files."""
+    exhibits = bench.task.exhibits(result.records) if result.records else []
+    written = []
+    for exhibit in exhibits:
+        show(console, exhibit)
+        if isinstance(exhibit, Matrix):
+            written.append(report.write_matrix(own, exhibit))
+    return written + (_write(own, bench, exhibits, title) if pictures else [])
+
+
+def _write(own: RunDirectory, bench: Bench, exhibits: Sequence[Exhibit], title: str) -> list[str]:
+    """Draw exhibits into report/ and return the files' names; a gallery of data that are no pictures is left out."""
+    names = []
+    for exhibit in exhibits:
+        try:
+            data = draw(exhibit, title, bench.data.pictures)
+        except DataError:
+            if not isinstance(exhibit, Gallery):
+                raise
+            continue
+        own.write_bytes(f"report/{exhibit.name}.png", data)
+        names.append(f"{exhibit.name}.png")
+    return names
+
+
+def _by_group(
+    console: Console, own: RunDirectory, bench: Bench, result: Evaluation, by: str, column: Sequence[str]
+) -> str:
+    """Show and write the results for each value of a column; returns the name of the file."""
+    found = groups.group_by(result, column, bench.task.headline)
+    groups.show_groups(console, f"By {by} on {bench.split}, worst first", by, found, bench.task.headline)
+    return groups.write_groups(own, by, found)

@@ -25,6 +25,7 @@ from ptft.engine.weights import own_tensors
 from ptft.errors import ConfigError, GateError
 from ptft.model.exchange import Exchanges
 from ptft.runtime import files
+from ptft.task.exhibit import Matrix
 from ptft.task.task import Task
 
 
@@ -55,10 +56,21 @@ def write_predictions(run: RunDirectory, records: Mapping[str, Tensor], labels: 
     writer.writerow(records)
     columns = []
     for name, values in records.items():
-        named = labels and name in ("label", "prediction")
-        columns.append([_cell(labels[value]) for value in values.tolist()] if named else values.tolist())
+        named = labels and name.partition(".")[0] in ("label", "prediction")  # prediction.a in a comparison
+        columns.append([cell(labels[value]) for value in values.tolist()] if named else values.tolist())
     writer.writerows(zip(*columns, strict=True))
     run.write_text("predictions.csv", text.getvalue())
+
+
+def write_matrix(run: RunDirectory, matrix: Matrix) -> str:
+    """Write the cells of a matrix that are not empty as csv into report/, and return the name of the file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([matrix.rows, matrix.columns, "count"])
+    for row, column in matrix.counts.nonzero().tolist():
+        writer.writerow([cell(matrix.names[row]), cell(matrix.names[column]), int(matrix.counts[row, column])])
+    run.write_text(f"report/{matrix.name}.csv", text.getvalue())
+    return f"{matrix.name}.csv"
 
 
 def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> None:
@@ -141,6 +153,6 @@ def resuming(run: RunDirectory, invocation: Invocation) -> str:
     return command_line(invocation, f"{invocation.verb} {naming('resume', run)}")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Keep a spreadsheet from taking a label for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

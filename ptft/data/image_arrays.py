@@ -1,7 +1,7 @@
 """Labelled images as arrays: what a data set is read into, its checks, its statistics and its fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ptft.data.data_module import DataSpec
 from ptft.errors import DataError
+from ptft.runtime.text import shortened
 
 Rows = npt.NDArray[np.int64]
 """Numbers of examples."""
@@ -59,18 +60,47 @@ def check_arrays(arrays: ImageArrays, title: str) -> None:
         )
 
 
+def class_difference(first: Sequence[str], second: Sequence[str], one: str, other: str) -> str:
+    """Return in words how the classes of two sides, called `one` and `other`, differ; nothing where they agree.
+
+    Sides that name the same classes in another order differ: the place of a class is its number.
+    """
+    if tuple(first) == tuple(second):
+        return ""
+    left, right = set(first), set(second)
+    found = [f"{side} {verb} {_listed(names)}" for side, verb, names in (
+        (one, "has no class", [name for name in second if name not in left]),
+        (other, "has no class", [name for name in first if name not in right]),
+    ) if names]  # fmt: skip
+    if not found:
+        place = next(place for place, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
+        found = [f"another order: class {place} is `{first[place]}` for {one}, `{second[place]}` for {other}"]
+    return f"{', '.join(found)} ({len(first)} and {len(second)} classes)"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(f"`{shortened(name, 40)}`" for name in names[:most]) + more
+
+
 def check_fit(own: DataSpec, given: DataSpec, title: str) -> None:
     """Check that data with the specification `own` can be read as `given`, the one a model was trained with.
 
     Raises:
         DataError: Shape, classes or statistics do not fit.
     """
-    for what in ("kind", "shape", "classes"):
+    for what in ("kind", "shape"):
         if getattr(own, what) != getattr(given, what):
             raise DataError(
                 f"{title}: the model was made for {what} {getattr(given, what)}, the data have {getattr(own, what)}; "
                 "use the data it was made for, or make a new model with init_from="
             )
+    if wrong := class_difference(given.classes, own.classes, "the model", "the data"):
+        raise DataError(
+            f"{title}: the classes are not those that the model was made for: {wrong}. Predictions are "
+            "places in this list, so that another list would judge them wrongly; use data of the same classes in the "
+            "same order, or make a new model with init_from="
+        )
     for key in sorted({*own.preprocessing, *given.preprocessing}):
         before, now = given.preprocessing.get(key), own.preprocessing.get(key)
         if before != now:

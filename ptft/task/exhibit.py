@@ -124,11 +124,19 @@ def reliability(label: Tensor, prediction: Tensor, score: Tensor) -> list[Reliab
 
 
 def most_confident(label: Tensor, prediction: Tensor, score: Tensor, *, wrong: int = 0, right: int = 0) -> Tensor:
-    """Return the places, among N, of the most confident wrong predictions, then of the most confident right ones."""
+    """Return the places, among N, of the most confident wrong predictions, then of confident right ones.
+
+    The right ones are the surest of each class by turns, or all of them would be of the easiest.
+    """
     order = torch.argsort(torch.nan_to_num(score, nan=-1.0), descending=True, stable=True)
     order = order[label[order] >= 0]
     missed = (label != prediction)[order]
-    return torch.cat([order[missed][:wrong], order[~missed][:right]])
+    hits = order[~missed]
+    turn = torch.zeros(len(hits), dtype=torch.int64)  # 0 for the surest of its class, 1 for the next ...
+    for number in torch.unique(label[hits]).tolist():
+        own = label[hits] == number
+        turn[own] = torch.arange(int(own.sum()))
+    return torch.cat([order[missed][:wrong], hits[torch.argsort(turn, stable=True)][:right]])
 
 
 def captions(values: Sequence[Tensor], names: Sequence[str]) -> tuple[Caption, ...]:
