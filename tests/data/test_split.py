@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from ptft.data.split import Split, divide, keep_labels
+from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.errors import ConfigError, DataError
 
 
@@ -110,3 +110,59 @@ def test_a_data_set_that_is_all_test_is_refused():
 def test_a_wrong_split_setting_is_named(values, message):
     with pytest.raises(ConfigError, match=message):
         Split.of(values)
+
+
+# ---- Groups, and splits that come with the data ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+def test_no_group_lies_in_two_splits(stratify):
+    generator = np.random.default_rng(0)
+    groups = generator.integers(0, 150, 600)
+    labels = generator.integers(0, 4, 150)[groups]
+    for seed in range(5):
+        splits = divide(labels, Split(seed=seed, stratify=stratify), groups=groups)
+        assert sorted(np.concatenate(list(splits.values()))) == list(range(600))
+        held = [set(groups[rows]) for rows in splits.values()]
+        assert not held[0] & held[1] and not held[0] & held[2] and not held[1] & held[2]
+        assert all(abs(len(splits[name]) - 60) <= 6 for name in ("val", "test"))
+
+
+def test_groups_that_leave_nothing_to_take_are_refused():
+    with pytest.raises(
+        DataError, match=r"data\.split\.test finds nothing to take: the 30 examples left make one group"
+    ):
+        divide(np.arange(30) % 2, Split(), groups=np.zeros(30, dtype=np.int64))
+    with pytest.raises(DataError, match=r"data\.split\.val finds nothing to take: the 15 examples left make one group"):
+        divide(np.arange(30) % 2, Split(), groups=np.arange(30) // 15)
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"), [("train", (80, 10, 10)), ("train val", (72, 20, 8)), ("train test", (72, 8, 20))]
+)
+def test_splits_that_are_not_given_are_taken_from_train(given, counts):
+    names = given.split()
+    rows = {names[-1]: np.arange(80, 100), "train": np.arange(100 if len(names) == 1 else 80)}
+    splits = divide(np.arange(100) % 2, Split(), given=rows)
+    assert tuple(len(splits[name]) for name in ("train", "val", "test")) == counts
+    assert sorted(np.concatenate(list(splits.values()))) == list(range(100))
+    assert all((splits[name] == rows[name]).all() for name in names if name != "train")
+
+
+def test_a_split_given_that_is_empty_is_refused():
+    with pytest.raises(DataError, match="own val split holds no example"):
+        divide(np.zeros(4, dtype=np.int64), Split(), given={"train": np.arange(4), "val": np.arange(0)})
+
+
+def test_a_sample_of_rows_is_in_order_and_always_the_same():
+    rows = np.arange(100, 1100)
+    sample = sample_rows(rows, 50, Split())
+    assert len(set(sample)) == 50 and set(sample) <= set(rows) and (np.diff(sample) > 0).all()
+    assert (sample == sample_rows(rows, 50, Split())).all() and (sample_rows(rows, 2000, Split()) == rows).all()
+    assert set(sample) != set(sample_rows(rows, 50, Split(seed=1)))
+
+
+@pytest.mark.parametrize("group", ["", 3])
+def test_a_group_is_a_name_or_a_pattern(group):
+    with pytest.raises(ConfigError, match="group takes a column or a regular expression"):
+        Split.of({"group": group})
