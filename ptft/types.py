@@ -49,5 +49,9 @@ Decay = Annotated[float, Range(least=0, below=1)]
 """The share of a running mean that stays at each step: 0 included, 1 excluded."""
 DropRate = Annotated[float, Range(least=0, below=1)]
 """A drop-out probability or a smoothing weight: 0 included, 1 excluded."""
+HueShift = Annotated[float, Range(least=0, most=0.5)]
+"""A turn of the colour circle either way: half a turn reaches every hue."""
+Magnitude = Annotated[float, Range(least=0, most=30)]
+"""The strength of RandAugment's operations."""
 DurationText = Annotated[str, "duration"]
 """`10ep`, `2000st`, `1e6ex` or `5%`: see `runtime/duration.py`."""

@@ -202,6 +202,15 @@ def test_the_batch_given_stays_as_it_is_and_shapes_and_ranges_are_kept(make, sha
 
 
 @pytest.mark.parametrize("make", [*ALL, RandomGrayscale])
+@pytest.mark.parametrize("convert", [torch.clone, to_float])
+def test_the_layout_in_memory_changes_nothing(make, convert):
+    image = convert(pixels(17, (3, 9, 13)))
+    batches = [batch_of(image), batch_of(image.contiguous(memory_format=torch.channels_last))]
+    first, second = (make()(batch, draws_for(17))["image"].float() for batch in batches)
+    torch.testing.assert_close(first, second, atol=1.0 if image.dtype == torch.uint8 else 1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("make", [*ALL, RandomGrayscale])
 def test_another_epoch_gives_another_result_and_the_same_epoch_the_same(make):
     batch = batch_of(pixels(shape=(3, 8, 8)))
     first, again, later = (make()(batch, draws_for(41, epoch))["image"] for epoch in (0, 0, 1))

@@ -73,11 +73,6 @@ def test_large_batches_are_changed_in_pieces_without_a_difference():
     assert torch.equal(whole[:1], one)
 
 
-def test_more_than_half_a_turn_is_refused():
-    with pytest.raises(ConfigError, match=r"hue=0\.6 is above 0\.5"):
-        ColourJitter(hue=0.6)
-
-
 def test_grayscale_equals_torchvisions_for_the_chosen():
     image = varied((3, 9, 13), 4000)
     found = RandomGrayscale(probability=0.3)(batch_of(image), draws_for(4000))["image"]

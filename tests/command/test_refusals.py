@@ -35,6 +35,12 @@ def test_a_contrastive_loss_needs_two_examples(ptft):
         ptft("pretrain", "name=a", *QUICK, "engine.batch_size=1")
 
 
+@pytest.mark.parametrize("option", ["vision/mixup", "vision/imagenet_strong"])
+def test_mixed_labels_need_a_task_that_reads_them(ptft, option):
+    with pytest.raises(ConfigError, match="Mixup mixes images and their labels, but task Rotation reads no mixed"):
+        ptft("pretrain", "name=a", "task=vision/rotation", f"augmentation={option}", *QUICK)
+
+
 @pytest.mark.parametrize("steps", [2, 5, 20])
 def test_a_short_training_is_profiled_too(ptft, steps):
     ptft("finetune", "name=a", *QUICK, f"engine.max={steps}st", "engine.profile=true")

@@ -204,6 +204,13 @@ def test_cutting_keeps_every_example_once_and_in_order(total):
     assert all(len(part["pair"][0]) == len(part["index"]) for part in parts)
 
 
+def test_cutting_takes_along_what_mixing_augmentations_add():
+    batch = image_batch(10) | {"partner_label": torch.arange(10), "label_share": torch.linspace(0, 1, 10)}
+    parts = cut(batch, 4)
+    for name in ("partner_label", "label_share"):
+        assert torch.equal(torch.cat([part[name] for part in parts]), batch[name])
+
+
 def test_the_window_gives_exact_means_over_unequal_batches():
     window = Window(CPU)
     for value, count in ((2.0, 1), (30.0, 10), (4.0, 5)):

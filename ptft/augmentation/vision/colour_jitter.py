@@ -6,9 +6,8 @@ from torch import Tensor
 from ptft.augmentation.augmentation import Batch, to_float
 from ptft.augmentation.vision.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
 from ptft.augmentation.vision.pieces import in_pieces
-from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
-from ptft.types import NonNegativeFloat, UnitFloat
+from ptft.types import HueShift, NonNegativeFloat, UnitFloat
 
 
 class ColourJitter:
@@ -23,7 +22,7 @@ class ColourJitter:
         brightness: NonNegativeFloat = 0.4,
         contrast: NonNegativeFloat = 0.4,
         saturation: NonNegativeFloat = 0.4,
-        hue: UnitFloat = 0.1,
+        hue: HueShift = 0.1,
         probability: UnitFloat = 1.0,
     ) -> None:
         """Keep the settings.
@@ -32,14 +31,9 @@ class ColourJitter:
             brightness: Factors are drawn from [max(0, 1 - brightness), 1 + brightness]; 0: brightness stays.
             contrast: The same for the contrast.
             saturation: The same for the saturation.
-            hue: Largest shift of the hue either way, in turns of the colour circle; at most 0.5.
+            hue: Largest shift of the hue either way, in turns of the colour circle.
             probability: How often an image is changed.
-
-        Raises:
-            ConfigError: `hue` is above 0.5.
         """
-        if hue > 0.5:
-            raise ConfigError(f"hue={hue} is above 0.5, half a turn of the colour circle, which is any hue already")
         self.brightness = brightness
         self.contrast = contrast
         self.saturation = saturation

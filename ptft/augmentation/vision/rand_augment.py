@@ -18,7 +18,7 @@ from ptft.augmentation.vision.pieces import in_pieces
 from ptft.augmentation.vision.tone import adjust_sharpness, auto_contrast, equalize, posterize, solarize
 from ptft.errors import ConfigError
 from ptft.runtime.random import Draws
-from ptft.types import PositiveInt
+from ptft.types import Magnitude, PositiveInt
 
 FULL = 30.0
 """The magnitude at which an operation has its full strength, as in the paper."""
@@ -44,7 +44,7 @@ class RandAugment:
         self,
         *,
         num_operations: PositiveInt = 2,
-        magnitude: float = 9.0,
+        magnitude: Magnitude = 9.0,
         operations: tuple[Operation, ...] = (
             "identity", "auto_contrast", "equalize", "rotate", "solarize", "colour", "posterize", "contrast",
             "brightness", "sharpness", "shear_x", "shear_y", "shift_x", "shift_y",
@@ -58,10 +58,8 @@ class RandAugment:
             operations: The operations drawn from.
 
         Raises:
-            ConfigError: The magnitude is outside 0 to 30, or there is no operation.
+            ConfigError: There is no operation.
         """
-        if not 0 <= magnitude <= FULL:
-            raise ConfigError(f"magnitude={magnitude} lies outside 0 to {FULL:g}")
         if not operations:
             raise ConfigError("operations is empty; name at least one, or leave this step out")
         self.num_operations = num_operations
@@ -72,9 +70,9 @@ class RandAugment:
         """Return the batch with its images changed, as uint8; floats are rounded to 256 values first."""
         image = batch["image"]
         image = image if image.dtype == torch.uint8 else (image * 255).round_().to(torch.uint8)
-        signs = draws.integers(1, 2, self.num_operations) * 2 - 1  # (B, turns): -1 or 1
         # The one place that waits for a device: which images share an operation decides the shapes of all that follows.
-        numbers = draws.integers(0, len(self.operations), self.num_operations).cpu()
+        numbers = draws.integers(0, len(self.operations), self.num_operations).cpu()  # (B, turns)
+        signs = draws.integers(1, 2, self.num_operations).cpu() * 2 - 1  # -1 or 1
         for turn in range(self.num_operations):
             image = self._turn(image, [self.operations[number] for number in numbers[:, turn].tolist()], signs[:, turn])
         return {**batch, "image": image}
@@ -82,19 +80,19 @@ class RandAugment:
     def _turn(self, image: Tensor, names: list[Operation], signs: Tensor) -> Tensor:
         """Apply to each image the operation of its name, in the direction of its sign."""
         changed = image.clone()
-        strength = self.magnitude / FULL
-        for name in sorted(set(names) - {"identity", *MOVING}):
-            rows = _rows(image, [place for place, other in enumerate(names) if other == name])
-            changed[rows] = in_pieces(partial(_change, name), image[rows], signs[rows] * strength)
-        if moved := [place for place, name in enumerate(names) if name in MOVING]:
-            rows = _rows(image, moved)
-            matrices = _matrices([names[place] for place in moved], signs[rows] * strength, *image.shape[-2:])
-            changed[rows] = in_pieces(move, image[rows], matrices)
+        parts: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            parts.setdefault("move" if name in MOVING else name, []).append(place)
+        parts.pop("identity", None)
+        for name, places in parts.items():
+            rows = torch.tensor(places, device=image.device)
+            strength = signs[places] * (self.magnitude / FULL)
+            if name == "move":
+                matrices = _matrices([names[place] for place in places], strength, *image.shape[-2:])
+                changed[rows] = in_pieces(move, image[rows], matrices.to(image.device))
+            else:
+                changed[rows] = in_pieces(partial(_change, name), image[rows], strength.to(image.device))
         return changed
-
-
-def _rows(image: Tensor, places: list[int]) -> Tensor:
-    return torch.tensor(places, device=image.device)
 
 
 def _change(name: str, image: Tensor, strength: Tensor) -> Tensor:
@@ -116,7 +114,7 @@ def _change(name: str, image: Tensor, strength: Tensor) -> Tensor:
 
 
 def _matrices(names: list[Operation], strength: Tensor, height: int, width: int) -> Tensor:
-    """Return where the pixels of moved images come from: (B, 2, 3), in pixels from the image's middle.
+    """Return where the pixels of moved images come from: (B, 2, 3) on the CPU, in pixels from the image's middle.
 
     Shears keep the upper left corner where it is, as in the authors' code.
     """
@@ -133,7 +131,7 @@ def _matrices(names: list[Operation], strength: Tensor, height: int, width: int)
             matrix[0, 2] = SHIFT * by * width
         else:
             matrix[1, 2] = SHIFT * by * height
-    return matrices.to(strength.device)
+    return matrices
 
 
 def move(image: Tensor, matrices: Tensor) -> Tensor:
