@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ COMPOSED, APART = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
 
 
 def names(listing):
-    return {path: listing.classes[label] if label >= 0 else None for path, label in zip(listing.paths, listing.labels)}
+    labels = [listing.classes[label] if label >= 0 else None for label in listing.labels]
+    return dict(zip(listing.paths, labels, strict=True))
 
 
 # ---- What is found --------------------------------------------------------------------------------------------------
@@ -115,7 +117,9 @@ def test_a_class_without_a_picture_is_refused_and_what_it_holds_told(tmp_path, b
     classes(tmp_path / base, 2)
     (tmp_path / base / "birds").mkdir()
     (tmp_path / base / "birds" / "a.heic").write_text("x")
-    with pytest.raises(DataError, match=r"the class folder `birds` in .* holds no pictures \(but other files: 1 `.heic`"):
+    with pytest.raises(
+        DataError, match=r"the class folder `birds` in .* holds no pictures \(but other files: 1 `.heic`"
+    ):
         list_folder(tmp_path)
 
 
@@ -148,7 +152,7 @@ def test_links_that_lead_round_or_nowhere_are_refused(tmp_path, target):
     (tmp_path / "cats" / ("loop" if target in ("..", ".") else "loop.png")).symlink_to(
         "loop.png" if target == "loop" else target
     )
-    with pytest.raises(DataError, match="leads back to a folder it lies in|leads nowhere"):
+    with pytest.raises(DataError, match=r"leads back to a folder it lies in|leads nowhere"):
         list_folder(tmp_path)
 
 
@@ -161,7 +165,7 @@ def test_what_is_no_ordinary_file_is_refused_rather_than_waited_for(tmp_path):
 
 def test_names_that_are_no_text_are_refused(tmp_path):
     classes(tmp_path, 2)
-    open(os.fsencode(tmp_path) + b"/cats/\xff.png", "wb").close()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/cats/\xff.png")).touch()
     with pytest.raises(DataError, match=r"'\\udcff\.png' .* is not valid UTF-8"):
         list_folder(tmp_path)
 
