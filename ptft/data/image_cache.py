@@ -171,7 +171,7 @@ def _build(files: ImageFiles, side: int, path: Path, digest: bytes, threads: int
 
 def _write(descriptor: int, values: npt.NDArray[np.uint8], place: int) -> None:
     """Write bytes at a place of an open file; several threads may do so at once."""
-    left = memoryview(values).cast("B")
+    left = memoryview(values.data).cast("B")
     while left:
         written = os.pwrite(descriptor, left, place)
         left, place = left[written:], place + written
