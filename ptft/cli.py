@@ -73,12 +73,13 @@ def list_(
     group: Annotated[str | None, typer.Argument(help="models, data, tasks, optimizers, experiments ...")] = None,
     config_dir: Annotated[str | None, typer.Option(help="Your own config files, listed too.")] = None,
 ) -> None:
-    """List the options of a config group, or all groups.
+    """List the options of a config group, all groups, or every way to fine-tune.
 
     \b
     ptft list
     ptft list models
     ptft list experiments
+    ptft list strategies
     """
     from ptft.command.listing import list_options
 

@@ -98,6 +98,6 @@ class Unfreezing:
         reached = [due for due in self.due if due < self.max_steps]
         never = len(self.due) - len(reached)
         if not reached:
-            return f"gradual unfreezing: {never} of {len(self.due)} layers below stay frozen to the end"
-        line = f"gradual unfreezing: a layer from step {reached[0]} on, {len(reached)} by step {reached[-1]}"
-        return f"{line}; {never} stay frozen to the end" if never else f"{line}: all"
+            return f"gradual unfreezing: {never} of {len(self.due)} layers stay frozen to the end"
+        line = f"gradual unfreezing: the first of {len(self.due)} layers at step {reached[0]}, the last at {reached[-1]}"
+        return f"{line}; {never} stay frozen to the end" if never else line

@@ -1,5 +1,9 @@
-"""`ptft list`: the options of every config group, one line each, from the first comment of their files."""
+"""`ptft list`: the options of every config group and the ways to fine-tune, one line each.
 
+The lines are the comments of the config files, so that they cannot say something else.
+"""
+
+import re
 from pathlib import Path
 
 from ptft.config.problems import nearest
@@ -11,6 +15,16 @@ _PLURALS = {
     "augmentations": "augmentation", "adapts": "adapt", "adaptations": "adapt", "loggers": "logger",
     "experiments": "experiment", "debugs": "debug",
 }  # fmt: skip
+STRATEGIES = "strategies"
+"""The topic that is no group: every way to fine-tune."""
+_SETTINGS = (
+    ("optimizer.layer_decay=0.75", "optimizer/adamw"),
+    ("optimizer.head_multiplier=10", "optimizer/adamw"),
+    ("engine.ema.decay=0.999", "engine/default"),
+    ("engine.swa.start=75%", "engine/default"),
+    ("task.test_time_flips=true", "task/classification"),
+)
+"""Ways to fine-tune that are a setting and no option of `adapt`, each with the file whose comment explains it."""
 
 
 def list_options(group: str | None = None, config_dir: str | None = None) -> str:
@@ -25,15 +39,35 @@ def list_options(group: str | None = None, config_dir: str | None = None) -> str
     tree = Tree(folder)
     if group is None:
         rows = [(name, _counted(len(tree.options(name)))) for name in GROUPS]
-        return _table(rows) + "\n\nptft list <group> tells what they are; group=option chooses one."
+        hint = "ptft list <group> tells what they are; group=option chooses one."
+        return f"{_table(rows)}\n\n{hint}\nptft list {STRATEGIES} tells every way to fine-tune."
+    if group == STRATEGIES:
+        hint = "Each setting goes with each adapt= and with the others, but for ema and swa."
+        return f"{_table(strategies(tree))}\n\n{hint}"
     name = _PLURALS.get(group, group)
     if name not in GROUPS:
-        meant = nearest(group, [*GROUPS, *_PLURALS])
+        meant = nearest(group, [*GROUPS, *_PLURALS, STRATEGIES])
         raise ConfigError(f"there is no group `{group}`{meant or '; there are ' + ', '.join(GROUPS)}")
     options = tree.options(name)
     if not options:
         return f"{name} has no options yet"
     return _table([(option, summary(file)) for option, file in options.items()])
+
+
+def strategies(tree: Tree) -> list[tuple[str, str]]:
+    """Return what to type and what it does for each way to fine-tune: the options of `adapt`, then single settings."""
+    rows = [(f"adapt={option}", summary(file)) for option, file in tree.options("adapt").items()]
+    for typed, path in _SETTINGS:
+        if text := _comment_beside(typed.partition("=")[0].split(".")[1], tree.find(path)):
+            rows.append((typed, text.partition(": engine.")[0].removeprefix("true: ")))
+    return rows
+
+
+def _comment_beside(key: str, file: Path | None) -> str:
+    """Return the comment beside a top-level key of a config file; empty if there is none."""
+    text = file.read_text(encoding="utf-8", errors="replace") if file is not None else ""
+    found = re.search(rf"^{key}:[^#\n]*# *(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def summary(file: Path) -> str:
