@@ -231,7 +231,7 @@ class FilePictures(DataModule):
             return own
         store = self._new_store(own, torch.device("cpu"))
         rows = torch.from_numpy(sample_rows(train, STATISTICS_FROM, self._division))
-        frames = map_in_threads(store.frames, rows.split(_AT_ONCE), self._threads(), at_once=1)
+        frames = map_in_threads(store.frames, torch.split(rows, _AT_ONCE), self._threads(), at_once=1)
         mean, std = statistics_of(part.numpy() for part in frames)
         return dataclasses.replace(own, mean=mean, std=std)
 
