@@ -36,8 +36,9 @@ class Pairs:
             image: (B, C, H, W) after mixing.
             share: (B,) float32: share of its own in each image; only that of chosen ones is read.
         """
-        label = batch["label"]
-        before_label, before_share = batch.get("partner_label", label), batch.get("label_share", 1.0)
+        label: Tensor = batch["label"]
+        before_label: Tensor = batch.get("partner_label", label)
+        before_share: Tensor = batch.get("label_share", torch.ones_like(share))
         return {
             **batch,
             "image": image,

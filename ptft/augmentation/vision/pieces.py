@@ -20,5 +20,5 @@ def in_pieces(change: Callable[..., Tensor], image: Tensor, *settings: Tensor) -
     if image.device.type != "cpu" or image.numel() <= PIECE:
         return change(image, *settings)
     count = max(1, PIECE // image[0].numel())
-    pieces = zip(*(values.split(count) for values in (image, *settings)), strict=True)
-    return torch.cat([change(*piece) for piece in pieces])
+    starts = range(0, len(image), count)
+    return torch.cat([change(*(values[start : start + count] for values in (image, *settings))) for start in starts])

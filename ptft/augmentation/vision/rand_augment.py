@@ -84,14 +84,14 @@ class RandAugment:
         for place, name in enumerate(names):
             parts.setdefault("move" if name in MOVING else name, []).append(place)
         parts.pop("identity", None)
-        for name, places in parts.items():
+        for kind, places in parts.items():
             rows = torch.tensor(places, device=image.device)
             strength = signs[places] * (self.magnitude / FULL)
-            if name == "move":
+            if kind == "move":
                 matrices = _matrices([names[place] for place in places], strength, *image.shape[-2:])
                 changed[rows] = in_pieces(move, image[rows], matrices.to(image.device))
             else:
-                changed[rows] = in_pieces(partial(_change, name), image[rows], strength.to(image.device))
+                changed[rows] = in_pieces(partial(_change, kind), image[rows], strength.to(image.device))
         return changed
 
 
