@@ -178,8 +178,9 @@ def _gallery(gallery: Gallery, heading: str, images: Tensor) -> Any:
     for place, (axes, image, caption) in enumerate(zip(grid.flat, images, gallery.captions, strict=False)):
         axes.imshow(_pair(image, None if maps is None else maps[place]), interpolation="nearest")
         _write_caption(axes, caption)
-    figure.suptitle(legible(gallery.title, 70), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    _above(grid[0, 0], heading)
+    title = f"{legible(gallery.title, 70)}\n"  # the empty line is the heading's place
+    figure.suptitle(title, x=0.005, ha="left", fontsize=11, fontweight="bold")
+    _above(grid[0, 0], heading).set_in_layout(False)  # or the first column would become as wide as the heading
     return figure
 
 
@@ -219,7 +220,9 @@ def _title(axes: Any, title: str, heading: str) -> None:
     _above(axes, heading)
 
 
-def _above(axes: Any, heading: str) -> None:
+def _above(axes: Any, heading: str) -> Any:
     """Write on what the picture rests, in grey, above the left edge of its axes."""
     place = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(legible(heading, 70), xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=_QUIET, **place)
+    return axes.annotate(
+        legible(heading, 70), xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=_QUIET, **place
+    )
