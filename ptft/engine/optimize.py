@@ -133,12 +133,24 @@ class PhaseOptimizer:
         # torch numbers the parameters in the order of the groups; its own loader moves moments to their devices.
         saved = self.optimizer.state_dict()
         saved["state"] = {
-            number: state["moments"][name] for number, name in enumerate(self.names) if state["moments"][name]
+            number: {key: _laid_out(value, parameter) for key, value in state["moments"][name].items()}
+            for number, (name, parameter) in enumerate(zip(self.names, self.parameters, strict=True))
+            if state["moments"][name]
         }
         self.optimizer.load_state_dict(saved)
         self.schedule.schedule.load_state_dict(state["schedule"])
         if self._scales:
             self.scaler.load_state_dict(state["scaler"])
+
+
+def _laid_out(value: Any, parameter: Tensor) -> Any:
+    """Return a moment in the memory layout of its parameter: fused optimizers read both by position in memory.
+
+    Checkpoints hold contiguous tensors; beside weights in channels_last those would be taken for other values.
+    """
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)
 
 
 class _Clip:

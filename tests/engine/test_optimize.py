@@ -177,3 +177,53 @@ def test_moments_come_back_by_name_whatever_the_order():
         assert torch.equal(moments["exp_avg"], other.state_dict()["moments"][name]["exp_avg"])
     with pytest.raises(KeyError, match="differ"):
         other.load_state_dict({**optimizer.state_dict(), "moments": {"gone": {}}})
+
+
+@pytest.mark.parametrize("make", [sgd, adam, adamw])
+def test_moments_come_back_in_the_layout_of_their_parameter(make):
+    """Fused optimizers read weights and moments by position in memory."""
+
+    def build():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(4, 3, 3), nn.Conv2d(3, 2, 1)).to(memory_format=torch.channels_last)
+
+    def optimizer_of(net):
+        groups = parameter_groups(dict(net.named_parameters()), set())
+        return PhaseOptimizer(make(groups, lr=0.1), WarmedUp(Constant(), 0, 10), SCALER)
+
+    def step(net, optimizer, number):
+        net.zero_grad()
+        net(torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(number))).square().mean().backward()
+        optimizer.step(number)
+
+    whole, resumed = build(), build()
+    first = optimizer_of(whole)
+    for number in range(3):
+        step(whole, first, number)
+    resumed.load_state_dict(whole.state_dict())
+    second = optimizer_of(resumed)
+    moments = first.state_dict()["moments"]
+    saved = {name: {k: v.clone().contiguous() for k, v in moment.items()} for name, moment in moments.items()}
+    second.load_state_dict({**first.state_dict(), "moments": saved})
+    for number in range(3, 6):
+        step(whole, first, number)
+        step(resumed, second, number)
+    for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_parameter_may_join_later_and_momentum_makes_the_same_first_step():
+    late, alone = nn.Parameter(torch.ones(3, 3)), nn.Parameter(torch.ones(3, 3))
+    early = nn.Parameter(torch.ones(2, 2))
+    both = parameter_groups({"early": early, "late": late}, set())
+    reference = torch.optim.SGD([alone], lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = PhaseOptimizer(sgd(both, lr=0.1), WarmedUp(Constant(), 0, 10), SCALER)
+    for number in range(6):
+        early.grad = torch.full((2, 2), 0.5)
+        late.grad, alone.grad = (torch.full((3, 3), 0.3) if number >= 3 else None for _ in range(2))
+        before = late.detach().clone()
+        optimizer.step(number)
+        if number < 3:
+            assert torch.equal(late, before)
+        reference.step()
+    assert torch.allclose(late, alone, atol=1e-6)
