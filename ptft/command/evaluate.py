@@ -10,7 +10,7 @@ from ptft.command.draw import draw
 from ptft.command.measure import Bench, prepare, read_checkpoint
 from ptft.command.running import open_run, recorded, withdrawn_if_refused
 from ptft.command.show import show
-from ptft.command.training import objective_of
+from ptft.command.training import objective_of, write_rejected
 from ptft.config.invocation import Invocation
 from ptft.engine.console import Console
 from ptft.engine.evaluate import Evaluation
@@ -42,6 +42,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
             bench = prepare(builder, parent, checkpoint)
             column = groups.column_of(bench.data, asked["by"]) if asked["by"] is not None else None
         result = bench.evaluate()
+        write_rejected(own, bench.data)
         summary = report.summarise(result, bench.split)
         recorder = Recorder(own, builder.make_all("logger", own.path, 0))
         recorder.row({"step": checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})

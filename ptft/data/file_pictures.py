@@ -17,10 +17,9 @@ from torch import Tensor
 
 from ptft.data import overlap
 from ptft.data.bad_samples import BadSamples
-from ptft.data.contents import Contents, fingerprint, read_contents
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.data.download import cache_folder
-from ptft.data.groups import group_names, number_groups
+from ptft.data.file_contents import Contents, fingerprint, read_contents
 from ptft.data.image_arrays import Rows, check_fit, statistics_of
 from ptft.data.image_batches import Augmentation, EvaluationBatches, TrainingBatches
 from ptft.data.image_cache import build_cache
@@ -29,6 +28,7 @@ from ptft.data.image_frames import FrameStore
 from ptft.data.listing import Listing, check_several_classes, listed
 from ptft.data.screening import memory_path, screen
 from ptft.data.split import Split, divide, keep_labels, sample_rows
+from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.threads import map_in_threads
 from ptft.types import NonNegativeInt, PositiveInt, PositiveShare, UnitFloat

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptft.data.groups import draw_groups
+from ptft.data.split_groups import draw_groups
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.random import permute, seed_for
 from ptft.types import NonNegativeInt, ProperShare
@@ -29,7 +29,7 @@ class Split:
         val: Share of the examples for validation, above 0 and below 1.
         test: Share of the examples for the test; without meaning where the data come with a test set of their own.
         stratify: Give each split the same share of each class, to within one example.
-        group: What may not be divided between splits (see `groups.py`): the column of a csv, or a regular expression
+        group: What may not be divided between splits (see `split_groups.py`): the column of a csv, or a regular expression
             over the names of files; None: each example stands alone.
     """
 

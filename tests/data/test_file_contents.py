@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from ptft.data import contents as module
-from ptft.data.contents import Contents, fingerprint, read_contents
+from ptft.data import file_contents as module
+from ptft.data.file_contents import Contents, fingerprint, read_contents
 from ptft.data.listing import make_listing
 
 NAMES = ["a", "b", "c", "d", "e"]

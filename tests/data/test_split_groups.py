@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptft.data.groups import draw_groups, group_names, number_groups
+from ptft.data.split_groups import draw_groups, group_names, number_groups
 from ptft.errors import ConfigError
 
 PATHS = ("cats/anna_1.png", "cats/anna_2.png", "dogs/bea_1.png", "dogs/7.png")
