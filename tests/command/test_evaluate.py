@@ -102,7 +102,7 @@ class Columns(DataModule):
 
 def test_an_unknown_column_is_told_with_those_there_are():
     assert column_of(Columns(), "camera") == ("a", "b")
-    with pytest.raises(ConfigError, match="did you mean `camera`.*camera, place"):
+    with pytest.raises(ConfigError, match=r"did you mean `camera`.*camera, place"):
         column_of(Columns(), "camrea")
 
 
@@ -142,7 +142,7 @@ def test_groups_are_shown_up_to_a_screen_and_all_written(judged, tmp_path, capsy
 
 def test_metrics_of_all_examples_together_have_no_groups():
     whole = Evaluation({"frechet": 1.0}, records={"index": torch.arange(4)}, source=FrechetMetrics())
-    with pytest.raises(ConfigError, match="leave evaluate.by out"):
+    with pytest.raises(ConfigError, match=r"leave evaluate\.by out"):
         group_by(whole, ["a"] * 4, Classification.headline)
 
 
