@@ -29,8 +29,8 @@ class Split:
         val: Share of the examples for validation, above 0 and below 1.
         test: Share of the examples for the test; without meaning where the data come with a test set of their own.
         stratify: Give each split the same share of each class, to within one example.
-        group: What may not be divided between splits (see `split_groups.py`): the column of a csv, or a regular expression
-            over the names of files; None: each example stands alone.
+        group: What may not be divided between splits (see `split_groups.py`): the column of a csv, or a regular
+            expression over the names of files; None: each example stands alone.
     """
 
     seed: NonNegativeInt = 0

@@ -35,7 +35,7 @@ def group_names(group: str, paths: Sequence[str], columns: Mapping[str, Sequence
     except re.error as error:
         raise ConfigError(
             f"data.split.group={group}: this is neither a column nor a regular expression: {error}.{known}"
-        )
+        ) from None
     names = tuple(_first_group(pattern.search(composed(path))) for path in paths)
     if not any(names):
         raise ConfigError(

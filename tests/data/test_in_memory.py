@@ -140,3 +140,8 @@ def test_evaluation_splits_do_not_feel_the_label_fraction():
 def test_the_description_is_one_line():
     assert ready().describe() == "given: 80 train, 10 val, 10 test; 1x6x6, 4 classes"
     assert ready(label_fraction=0.05).describe().startswith("given: 4 train, 10 val, 10 test (label_fraction=0.05);")
+
+
+def test_groups_are_refused_where_nothing_names_them():
+    with pytest.raises(ConfigError, match=r"data\.split\.group=x: these data have neither names of files nor columns"):
+        Given(arrays(), split={"group": "x"})

@@ -49,7 +49,9 @@ def test_class_names_are_composed():
 
 
 def test_a_class_that_is_only_tested_is_refused():
-    with pytest.raises(DataError, match=r"the class `dog` of val \(1\.png\) has no example in train, which holds `cat`"):
+    with pytest.raises(
+        DataError, match=r"the class `dog` of val \(1\.png\) has no example in train, which holds `cat`"
+    ):
         listing_of(["0.png", "1.png"], ["cat", "dog"], parts=["train", "val"])
 
 
