@@ -90,30 +90,19 @@ class Masked(Task):
             ConfigError: The model does not encode patches, or an image has a single one.
         """
         super().__init__()
-        if not isinstance(model, EncodesPatches):
-            raise ConfigError(
-                f"task=vision/masked hides patches from a vision transformer, but {type(model).__name__} has none; "
-                "choose model=vision/vit_tiny or model=vision/vit_b_16"
-            )
-        check_parts(model, "vision/masked")
-        rows, columns = model.grid
-        num_patches = rows * columns
-        if num_patches < 2:
-            raise ConfigError(
-                f"task=vision/masked needs at least two patches, but model.patch_size={model.patch_size} makes one of "
-                f"images of shape {spec.shape}; choose a smaller one"
-            )
+        encoder = _encoder(model, spec)
+        num_patches = encoder.grid[0] * encoder.grid[1]
         self.num_hidden = min(max(round(mask * num_patches), 1), num_patches - 1)
         self.decoder = PatchDecoder(
-            model.grid,
+            encoder.grid,
             feature_dim(model),
-            spec.shape[0] * model.patch_size**2,
+            spec.shape[0] * encoder.patch_size**2,
             width=decoder_width,
             depth=decoder_depth,
             heads=decoder_heads,
         )
         replace_head(model, nn.Identity())
-        self.model: nn.Module = model
+        self.model = model
         self.spec = spec
         self.normalise_targets = normalise_targets
         self.num_neighbour_examples = neighbour_examples
@@ -233,6 +222,27 @@ class Masked(Task):
     def label_names(self) -> tuple[str, ...]:
         """Return the names of the classes; empty without labels."""
         return self.spec.classes
+
+
+def _encoder(model: nn.Module, spec: DataSpec) -> EncodesPatches:
+    """Return a model as what encodes patches, at least two of them.
+
+    Raises:
+        ConfigError: It does not, does not tell its parts, or an image is a single patch.
+    """
+    if not isinstance(model, EncodesPatches):
+        raise ConfigError(
+            f"task=vision/masked hides patches from a vision transformer, but {type(model).__name__} has none; "
+            "choose model=vision/vit_tiny or model=vision/vit_b_16"
+        )
+    check_parts(model, "vision/masked")
+    encoder: EncodesPatches = model
+    if max(encoder.grid) < 2:
+        raise ConfigError(
+            f"task=vision/masked needs at least two patches, but model.patch_size={encoder.patch_size} makes one of "
+            f"images of shape {spec.shape}; choose a smaller one"
+        )
+    return encoder
 
 
 def _take(rows: Tensor, place: Tensor) -> Tensor:
