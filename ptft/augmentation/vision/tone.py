@@ -15,7 +15,8 @@ def posterize(image: Tensor, bits: Tensor) -> Tensor:
 
 def solarize(image: Tensor, threshold: Tensor) -> Tensor:
     """Return images whose values from `threshold`, (B,) in [0, 256], upwards are inverted."""
-    return torch.where(image >= threshold[:, None, None, None], 255 - image, image)
+    first = threshold.ceil().to(torch.int16)[:, None, None, None]  # as floats five times as slow
+    return image ^ (image >= first).to(torch.uint8).mul_(255)
 
 
 def auto_contrast(image: Tensor) -> Tensor:
