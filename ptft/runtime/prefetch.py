@@ -162,6 +162,7 @@ def _start_pool(num_workers: int) -> ThreadPoolExecutor:
     started = threading.Barrier(num_workers + 1)
 
     def begin() -> None:
+        torch.get_num_threads()  # sets this thread up with the common number, which would otherwise come after ours
         torch.set_num_threads(1)
         started.wait()
 
