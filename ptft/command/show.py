@@ -10,6 +10,8 @@ _MOST_CLASSES = 12
 """Classes up to which a matrix is worth a line each."""
 _MOST_PAIRS = 10
 _LEAST_CELL, _LONGEST_NAME = 3, 16
+_LEAST_SHADED = 0.02
+"""Share of a row from which a mistake is worth a colour."""
 
 
 def show(console: Console, exhibit: Exhibit) -> None:
@@ -78,6 +80,8 @@ def _shade(share: float, *, hit: bool) -> str:
     """Return the style of a cell: from the terminal's own background to blue, for mistakes to red."""
     if share == 0:
         return "not bold dim"
+    if not hit and share < _LEAST_SHADED:
+        return "not bold"
     low, high = ((222, 235, 247), (33, 96, 166)) if hit else ((253, 226, 221), (178, 34, 34))
     strength = min(1.0, share if hit else 0.15 + 1.7 * share)  # mistakes are rarer, and what is looked for
     red, green, blue = (round(start + strength * (end - start)) for start, end in zip(low, high, strict=True))
