@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ptft.errors import ConfigError
-from ptft.model.parts import Parts, belongs
+from ptft.model.parts import Parts, belongs, feature_dim, replace_head
 from ptft.model.spec import ModelSpec, image_shape
 from ptft.types import DropRate
 
@@ -55,12 +55,11 @@ def timm_classifier(
             f"model.architecture={architecture}: timm cannot build it for {channels}x{height}x{width} ({reason})"
         ) from None
     parts = _parts(network, architecture)
-    if not spec.num_classes:  # 0 would leave the head out
-        parent, _, last = parts.head.rpartition(".")
-        setattr(network.get_submodule(parent), last, nn.Linear(network.get_submodule(parts.head).in_features, 0))
     network.parts = lambda: parts  # a plain function: a copied network keeps it
     network.adapt_tensors = partial(_adapted, network)
     made: nn.Module = network
+    if not spec.num_classes:  # data without labels; timm would leave the head out
+        replace_head(made, nn.Linear(feature_dim(made), 0))
     return made
 
 

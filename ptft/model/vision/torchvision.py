@@ -16,7 +16,7 @@ from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.ops import StochasticDepth
 
 from ptft.errors import ConfigError
-from ptft.model.parts import Parts
+from ptft.model.parts import Parts, feature_dim, replace_head
 from ptft.model.spec import ModelSpec, image_shape
 from ptft.types import DropRate
 
@@ -65,13 +65,15 @@ def torchvision_classifier(
             f"{architecture} needs pictures of at least {least}x{least}, but the data have {height}x{width}; "
             "take larger pictures or another model="
         )
-    network: Any = getattr(models, architecture)(weights=None, num_classes=spec.num_classes)
+    network: Any = getattr(models, architecture)(weights=None, num_classes=max(spec.num_classes, 1))
     if channels != 3:
         _replace_first_convolution(network, channels)
     _set_rates(network, architecture, dropout, stochastic_depth)
     parts = _parts(network)
     network.parts = lambda: parts  # a plain function: a copied network keeps it
     made: nn.Module = network
+    if not spec.num_classes:  # data without labels; some of torchvision's initialisations divide by it
+        replace_head(made, nn.Linear(feature_dim(made), 0))
     return made
 
 

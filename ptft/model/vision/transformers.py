@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ptft.errors import CheckpointError, ConfigError
-from ptft.model.parts import Parts
+from ptft.model.parts import Parts, feature_dim, replace_head
 from ptft.model.spec import ModelSpec, image_shape
 from ptft.model.vision.discovery import discover_parts
 from ptft.model.vision.vit import resized_positions
@@ -45,15 +45,12 @@ class TransformersClassifier(nn.Module):
             raise ConfigError(f"model.name={name}: there is no {folder}/config.json; expected a folder of transformers")
         self.pretrained = folder if pretrained else None
         shape = image_shape(spec)
-        # Some leave the head out for 0 classes, which data without labels have.
         num_classes = max(spec.num_classes, 1)
         self.model = _build(name, _fitted(name, _read_config(name, folder), shape, num_classes))
         _try(name, self.model, shape)
         self._parts = discover_parts(self, num_classes)
-        if not spec.num_classes:
-            parent, _, last = self._parts.head.rpartition(".")
-            width = self.get_submodule(self._parts.head).in_features
-            setattr(self.get_submodule(parent), last, nn.Linear(width, 0))
+        if not spec.num_classes:  # data without labels; the library would leave the head out
+            replace_head(self, nn.Linear(feature_dim(self), 0))
 
     def forward(self, image: Tensor) -> Tensor:
         """Map normalised images (B, C, H, W) to logits (B, num_classes)."""
