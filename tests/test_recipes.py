@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests import samples
+from tests.tiny_models import transformers_folder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHORT = ("engine.max=2st", "engine.batch_size=8", "engine.evaluation_batches=1", "engine.precision=fp32", "name=run")
@@ -14,6 +15,8 @@ MODELS = {"vision/gan": "vision/dcgan", "vision/masked": "vision/vit_tiny"}
 """The model of a task that does not take any."""
 SMALLER = {"vision/vit_b_16": ("model.patch_size=4", "model.depth=2", "model.width=24", "model.mlp=48")}
 """What makes a model fit images of 8x8."""
+WIDER = ("vision/vgg11", "vision/vgg16", "vision/convnext_tiny", "vision/swin_t")
+"""Models that are tried on pictures of 32x32."""
 
 
 def options(group):
@@ -34,7 +37,8 @@ def tiny_data(text):
     """Return the overrides that put a small set of the same format in the place of the data a config names."""
     needs_data(text)
     if "vision/image_folder" in text:
-        return [f"data.path={samples.image_folder(Path('pictures'))}"]
+        weights = ["init_from=null"] if "init_from: torchvision" in text else []
+        return [f"data.path={samples.image_folder(Path('pictures'))}", *weights]
     if "vision/emoji" in text:
         return [f"data.path={samples.emoji(Path('emoji'))}"]
     for classes in (100, 10):
@@ -48,7 +52,16 @@ def test_every_model_trains(ptft, option):
     if option == "vision/dcgan":
         ptft("pretrain", "task=vision/gan", "augmentation=none", f"model={option}", *SHORT)
     else:
-        ptft("finetune", f"model={option}", *SMALLER.get(option, ()), *SHORT)
+        # Momentum would make the checkpoints of the largest models two gigabytes.
+        lean = ("optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=1e-3")
+        wider = ()
+        if option in WIDER:
+            wider = ("data=vision/image_folder", f"data.path={samples.image_folder(Path('pictures'))}", "data.size=32")
+        if option == "vision/transformers":
+            wider = (f"model.name={transformers_folder(Path('tiny').absolute())}",)
+        if option == "vision/timm":
+            pytest.importorskip("timm", reason="timm is an extra")
+        ptft("finetune", f"model={option}", *wider, *SMALLER.get(option, ()), *lean, *SHORT)
     assert Path("outputs/run/summary.json").exists()
 
 
