@@ -25,8 +25,8 @@ from ptft.data.image_batches import Augmentation, EvaluationBatches, TrainingBat
 from ptft.data.image_cache import build_cache
 from ptft.data.image_files import ImageFiles, Pictures
 from ptft.data.image_frames import FrameStore
-from ptft.data.listing import Listing, check_several_classes, listed
-from ptft.data.screening import memory_path, screen
+from ptft.data.listing import Listing, check_several_classes, listed, quoted
+from ptft.data.screening import memory_path, reason_in, screen
 from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
@@ -204,7 +204,11 @@ class FilePictures(DataModule):
         if shared and self.refuses_overlap():
             raise DataError(f"{self.title}: {'; '.join(shared)}. data.fail_on_overlap=false goes on with a warning")
         bad = self._left_out
-        left_out = [f"left out {len(bad):,} pictures that cannot be read: {bad[0]['reason']}"] if bad else []
+        left_out = []
+        if bad:
+            shown = "; ".join(f"{quoted(row['path'])}: {row['reason']}" for row in bad[:3])
+            more = f" and {len(bad) - 3:,} more" if len(bad) > 3 else ""
+            left_out = [f"left out {len(bad):,} pictures that cannot be read: {shown}{more}"]
         notes = [*listing.notes, *left_out, *shared, *overlap.copy_notes(listing, contents.copies)]
         return notes + overlap.unseen_classes(listing, rows)
 
@@ -265,8 +269,11 @@ class FilePictures(DataModule):
         """Return the pictures left out so far: their path relative to the folder, and why."""
         if self._files is None:
             return tuple(self._left_out)
-        paths = self._files.listing.paths
-        later = [{"path": paths[row], "reason": reason} for row, reason in self._bad.found().items()]
+        listing = self._files.listing
+        later = [
+            {"path": listing.paths[row], "reason": reason_in(told, listing.root / listing.paths[row])}
+            for row, told in self._bad.found().items()
+        ]
         return (*self._left_out, *later)
 
     def attributes(self) -> Mapping[str, Sequence[str]]:

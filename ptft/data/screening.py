@@ -3,14 +3,16 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from ptft.data.image_files import ImageFiles
+from ptft.data.listing import quoted
 from ptft.errors import DataError
 from ptft.runtime import files as disk
 from ptft.runtime.progress import progress
+from ptft.runtime.text import one_line
 from ptft.runtime.threads import map_in_threads
 
 OnBadSample = Literal["error", "skip"]
@@ -34,30 +36,31 @@ def screen(
     """
     if on_bad_sample == "error":
         if bad := _tried(pictures, "headers", threads):
-            first, *more = bad.values()
-            others = f" ({len(more):,} more like it)" if more else ""
-            raise DataError(f"{first}{others}. Mend or remove it, or leave bad pictures out: data.on_bad_sample=skip")
+            number, reason = next(iter(bad.items()))
+            others = f" ({len(bad) - 1:,} more like it)" if len(bad) > 1 else ""
+            raise DataError(
+                f"cannot read the picture {quoted(str(pictures.path(number)))}: {reason}{others}. "
+                "Mend or remove it, or leave bad pictures out: data.on_bad_sample=skip"
+            )
         return {}
     known = _remembered(pictures, memory)
     bad = _tried(pictures, "pictures", threads) if known is None else known
     if known is None:
         _remember(pictures, memory, bad)
-    check_share(len(bad), len(pictures), max_bad, list(bad.values()))
+    if len(bad) > max_bad * len(pictures):
+        shown = [f"{quoted(pictures.paths[number])}: {reason}" for number, reason in bad.items()]
+        raise DataError(
+            f"{len(bad):,} of {len(pictures):,} pictures cannot be read, {len(bad) / len(pictures):.1%} where "
+            f"data.max_bad={max_bad:g} allows {max_bad:.1%}: {'; '.join(shown[:3])}{' ...' if len(shown) > 3 else ''}. "
+            "Mend or remove them, or allow more with data.max_bad"
+        )
     return bad
 
 
-def check_share(bad: int, total: int, most: float, reasons: Sequence[str]) -> None:
-    """Refuse data of which too much is bad.
-
-    Raises:
-        DataError: More than the share `most` is.
-    """
-    if bad > most * total:
-        raise DataError(
-            f"{bad:,} of {total:,} pictures cannot be read, {bad / total:.1%} where data.max_bad={most:g} allows "
-            f"{most:.1%}: {'; '.join(reasons[:3])}{' ...' if len(reasons) > 3 else ''}. "
-            "Mend or remove them, or allow more with data.max_bad"
-        )
+def reason_in(message: str, path: Path) -> str:
+    """Return why a picture could not be read, without its place, which is told beside it and may change."""
+    before, place, reason = message.partition(f"{one_line(str(path))}: ")
+    return reason if place else before
 
 
 def _tried(pictures: ImageFiles, what: Literal["headers", "pictures"], threads: int) -> dict[int, str]:
@@ -68,7 +71,7 @@ def _tried(pictures: ImageFiles, what: Literal["headers", "pictures"], threads: 
         try:
             look(number)
         except DataError as error:
-            return str(error)
+            return reason_in(str(error), pictures.path(number))
         return None
 
     bad = {}

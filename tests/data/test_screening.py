@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ptft.data.image_files import ImageFiles
-from ptft.data.screening import memory_path, screen
+from ptft.data.screening import memory_path, reason_in, screen
 from ptft.errors import DataError
 from tests.data.files import pictures
 
@@ -30,12 +30,22 @@ def test_the_first_bad_header_is_named_with_what_to_do(files, tmp_path):
 
 def test_every_picture_is_decoded_where_bad_ones_are_skipped(files, tmp_path):
     bad = screen(files, "skip", 0.3, tmp_path / "memory", 2)
-    assert list(bad) == [3, 6, 8] and all(NAMES[row] in reason for row, reason in bad.items())
+    assert list(bad) == [3, 6, 8] and not any(NAMES[row] in reason for row, reason in bad.items())
+    assert bad[8] == "it is empty (0 bytes)"
 
 
 def test_more_than_the_limit_is_an_error_that_tells_the_share(files, tmp_path):
     with pytest.raises(DataError, match=r"3 of 10 pictures cannot be read, 30\.0% where data\.max_bad=0\.29 allows"):
         screen(files, "skip", 0.29, tmp_path / "memory", 2)
+
+
+@pytest.mark.parametrize("name", ["a b.jpg", "a\n.jpg"])
+def test_a_reason_is_told_without_its_place(tmp_path, name):
+    files = ImageFiles(tmp_path, [name])
+    with pytest.raises(DataError) as error:
+        files.read(0)
+    assert reason_in(str(error.value), tmp_path / name) == "No such file or directory"
+    assert reason_in("something else: x", tmp_path / name) == "something else: x"
 
 
 def test_verdicts_are_remembered(files, tmp_path, monkeypatch):
