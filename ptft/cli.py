@@ -58,11 +58,13 @@ def finetune(context: typer.Context) -> None:
 
 @app.command(context_settings=_REST, epilog=_GRAMMAR)
 def evaluate(context: typer.Context) -> None:
-    """Evaluate a run: exact metrics with intervals, a table by class, predictions.
+    """Evaluate a run: exact metrics with intervals, by class and group, pictures of its mistakes; or compare runs.
 
     \b
     ptft evaluate run=ft
     ptft evaluate run=@latest split=val checkpoint=last
+    ptft evaluate run=ft evaluate.by=camera evaluate.explain=gradcam
+    ptft evaluate run=ft,scratch
     ptft evaluate run=ft gate.metric=test/accuracy gate.min=0.9
     """
     _launch("evaluate", context.args)

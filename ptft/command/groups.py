@@ -96,7 +96,7 @@ def show_groups(console: Console, title: str, by: str, groups: Sequence[Group], 
         rows.append(row | {name: _value(found.metrics.get(name)) for name in chosen})
     console.table(title, rows)
     if len(groups) > MOST_SHOWN:
-        console.say(f"and {len(groups) - MOST_SHOWN} more")
+        console.say(f"and {len(groups) - MOST_SHOWN} more; all stand in report/")
 
 
 def write_groups(run: RunDirectory, by: str, groups: Sequence[Group]) -> str:

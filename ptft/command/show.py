@@ -9,7 +9,7 @@ from ptft.task.exhibit import Exhibit, Matrix
 _MOST_CLASSES = 12
 """Classes up to which a matrix is worth a line each."""
 _MOST_PAIRS = 10
-_LEAST_CELL, _LONGEST_NAME = 3, 16
+_LEAST_CELL, _LEAST_NAME, _LONGEST_NAME = 3, 10, 26
 _LEAST_SHADED = 0.02
 """Share of a row from which a mistake is worth a colour."""
 
@@ -35,11 +35,12 @@ def matrix_lines(matrix: Matrix, width: int) -> Text | None:
     numbered = max(map(width_of, matrix.names)) > digits
     heads = [str(number) if numbered else shortened(name, digits) for number, name in enumerate(matrix.names)]
     names = [f"{number:>2} {name}" if numbered else name for number, name in enumerate(matrix.names)]
-    names = [shortened(name, _LONGEST_NAME) for name in names]
-    first = max(*map(width_of, names), width_of(matrix.rows))
     cell = digits + 2
-    if first + 1 + cell * len(names) > width:
+    room = width - 1 - cell * len(names)
+    if room < _LEAST_NAME:
         return None
+    names = [shortened(name, min(room, _LONGEST_NAME)) for name in names]
+    first = max(map(width_of, names))
     lines = Text(f"{matrix.title} (rows: {matrix.rows}, columns: {matrix.columns})\n", style="bold")
     lines.append(" " * (first + 1), style="not bold")
     lines.append("".join(_right(head, cell - 1) + " " for head in heads) + "\n", style="not bold")
