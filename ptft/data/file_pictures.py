@@ -324,7 +324,11 @@ class FilePictures(DataModule):
 
     def _workers(self) -> int:
         """Return how many threads make batches; 0: none beside the one that trains."""
-        return max(2, len(os.sched_getaffinity(0))) if self.num_workers == "auto" else self.num_workers
+        if self.num_workers != "auto":
+            return self.num_workers
+        # Not every system tells which of its cores a process may use.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(2, cores)
 
     def _threads(self) -> int:
         """Return how many threads look at all pictures while the data are set up."""

@@ -1,7 +1,7 @@
 """Groups of examples that no split may divide: variants of one thing, pictures of one person, copies of one file."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ def _first_group(match: re.Match[str] | None) -> str:
     return (match[1] if match.re.groups else match[0]) or ""
 
 
-def number_groups(names: Sequence[str] | None, together: Iterable[Rows], size: int) -> Rows | None:
+def number_groups(names: Sequence[str] | None, together: Sequence[Rows], size: int) -> Rows | None:
     """Return the number of each example's group, (size,) int64; None if each would stand alone.
 
     Args:
@@ -59,6 +59,8 @@ def number_groups(names: Sequence[str] | None, together: Iterable[Rows], size: i
         together: Rows that belong together in any case, with the groups that they are in.
         size: How many examples there are.
     """
+    if not any(names or ()) and not together:
+        return None
     leader = np.arange(size)
     first: dict[str, int] = {}
     for row, name in enumerate(names or ()):

@@ -59,6 +59,15 @@ def test_pictures_are_normalised_as_pre_trained_weights_expect(tmp_path, channel
     assert data.spec.mean == pytest.approx(mean) and data.spec.shape == (channels, 8, 8)
 
 
+def test_a_cache_changes_neither_splits_nor_what_is_seen_by_much(tmp_path):
+    root = classes(tmp_path / "photos", 10, suffix=".jpg")
+    plain, cached = folder(root), folder(root, cache=9, cache_folder=str(tmp_path / "own"))
+    assert plain.spec == cached.spec and members(plain) == members(cached)
+    index = torch.arange(20)
+    assert (plain.pictures(index).float() - cached.pictures(index).float()).abs().mean() < 2
+    assert sorted(path.suffix for path in (tmp_path / "own").iterdir() if path.name[0] != ".") == [".bin"]
+
+
 def test_statistics_can_be_those_of_the_training_split_alone(tmp_path):
     root = pictures(
         tmp_path, [f"{part}/{name}/{n}.png" for part in ("train", "val", "test") for name in "ab" for n in "12"]
