@@ -68,10 +68,11 @@ def class_difference(first: Sequence[str], second: Sequence[str], one: str, othe
     if tuple(first) == tuple(second):
         return ""
     left, right = set(first), set(second)
-    found = [f"{side} {verb} {_listed(names)}" for side, verb, names in (
-        (one, "has no class", [name for name in second if name not in left]),
-        (other, "has no class", [name for name in first if name not in right]),
-    ) if names]  # fmt: skip
+    sides = (
+        (one, [name for name in second if name not in left]),
+        (other, [name for name in first if name not in right]),
+    )
+    found = [f"{_listed(names)} missing in {side}" for side, names in sides if names]
     if not found:
         place = next(place for place, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
         found = [f"another order: class {place} is `{first[place]}` for {one}, `{second[place]}` for {other}"]

@@ -153,9 +153,9 @@ def test_metrics_of_all_examples_together_have_no_groups():
     ("classes", "told"),
     [
         (("b", "a", "c"), "another order: class 0 is `a` for the model, `b` for the data"),
-        (("a", "c"), r"the data has no class `b` \(3 and 2 classes\)"),
-        (("a", "b", "c", "d"), "the model has no class `d`"),
-        (("a", "b", "\x1b"), r"the model has no class `\\x1b`, the data has no class `c`"),
+        (("a", "c"), r"`b` missing in the data \(3 and 2 classes\)"),
+        (("a", "b", "c", "d"), "`d` missing in the model"),
+        (("a", "b", "\x1b"), r"`\\x1b` missing in the model, `c` missing in the data"),
     ],
 )
 def test_classes_that_do_not_fit_are_told_exactly(classes, told):
