@@ -99,5 +99,5 @@ class Unfreezing:
         never = len(self.due) - len(reached)
         if not reached:
             return f"gradual unfreezing: {never} of {len(self.due)} layers stay frozen to the end"
-        line = f"gradual unfreezing: the first of {len(self.due)} layers at step {reached[0]}, the last at {reached[-1]}"
-        return f"{line}; {never} stay frozen to the end" if never else line
+        steps = f"the first of {len(self.due)} layers at step {reached[0]}, the last at {reached[-1]}"
+        return f"gradual unfreezing: {steps}" + (f"; {never} stay frozen to the end" if never else "")

@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ptft.config.invocation import Invocation
 from ptft.data.data_module import DataSpec
 from ptft.engine.console import Console
 from ptft.engine.evaluate import Evaluation
+from ptft.engine.optimize import PhaseOptimizer
 from ptft.engine.run_dir import RunDirectory
 from ptft.engine.state import alias_tied
 from ptft.engine.weights import own_tensors
@@ -101,10 +102,10 @@ def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> Non
     run.write_json("model/labels.json", list(task.label_names()))
 
 
-def count_parameters(task: Task) -> dict[str, int]:
-    """Return how many parameters a task has, and how many of them were trained."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in task.parameters()]
-    return {"trainable": sum(size for size, trained in sizes if trained), "total": sum(size for size, _ in sizes)}
+def count_parameters(task: Task, optimizers: Iterable[PhaseOptimizer]) -> dict[str, int]:
+    """Return how many parameters a task has, and how many of them its optimizers train."""
+    trained = sum(parameter.numel() for optimizer in optimizers for parameter in optimizer.parameters)
+    return {"trainable": trained, "total": sum(parameter.numel() for parameter in task.parameters())}
 
 
 def write_preprocessing(run: RunDirectory, spec: DataSpec) -> None:

@@ -140,6 +140,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     """
     store, tracker = engine.store, engine.tracker
     checkpoint = store.load_named("best")
+    parameters = report.count_parameters(engine.task, engine.optimizers.values())  # before merging takes some away
     engine.average = None  # the averaged weights come with the checkpoint
     builder.finish(engine.task, checkpoint)
     objective = tracker.objective
@@ -157,7 +158,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
         "best_step": tracker.best_step,
         "steps": engine.step,
         "checkpoint": checkpoint.digest,
-        "parameters": report.count_parameters(engine.task),
+        "parameters": parameters,
         "cost": engine.cost(),
     }
     write_rejected(run, engine.data)

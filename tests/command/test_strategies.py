@@ -61,6 +61,9 @@ def test_a_strategy_resumes_to_the_same_result_and_is_evaluated_to_the_same_numb
     for file in ("model/model.safetensors", "checkpoints/step_00000008/model.safetensors"):
         one, two = (safetensors.torch.load_file(f"outputs/{name}/{file}") for name in ("whole", "stopped"))
         assert all(torch.equal(value, two[name]) for name, value in one.items())
+    log = Path("outputs/stopped/log.txt").read_text()
+    counts = read("outputs/stopped/summary.json")["parameters"]
+    assert f"trainable {counts['trainable']:,} of {counts['total']:,} parameters" in log
     ptft("evaluate", "run=stopped", "name=evaluated")
     measured = read("outputs/evaluated/summary.json")["metrics"]
     assert measured and measured == {name: whole[name] for name in measured}
