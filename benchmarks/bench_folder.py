@@ -6,11 +6,8 @@ the rounds. Then a process of its own tells how long the first batch takes from 
 """
 
 import os
-import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
-_BEGIN = time.monotonic()
-
 import itertools
 import json
 import statistics
@@ -18,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,12 +126,11 @@ def first_batch(folder: Path, cache_folder: Path) -> Row:
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     left = f"threads left after the run: {', '.join(found['threads']) or 'none'}"
     note = (
-        f"at most {FIRST_SECONDS:g} s wanted; importing {found['imports']:.2f} s, setting up {found['setup']:.2f} s, "
+        f"at most {FIRST_SECONDS:g} s wanted; importing {found['begin'] - begin:.2f} s, setting up {found['setup']:.2f} s, "
         f"batch {found['batch']:.2f} s; {found['cpu']:.2f} s of CPU time; {left}"
     )
-    return Row(
-        "(f) the first batch, from the start of a process", "ptft, uncached", found["clock"] - begin, "s", note=note
-    )
+    section = "(f) the first batch, from the start of a process"
+    return Row(section, "ptft, uncached", found["clock"] - begin, "s", note=note)
 
 
 def tell_first(folder: Path, cache_folder: Path) -> None:
@@ -146,7 +143,7 @@ def tell_first(folder: Path, cache_folder: Path) -> None:
     batches.close()  # type: ignore[attr-defined]
     threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     found = {"clock": clock, "setup": ready - begin, "batch": clock - ready, "threads": threads}
-    print(json.dumps({**found, "imports": begin - _BEGIN, "cpu": time.process_time()}))
+    print(json.dumps({**found, "begin": begin, "cpu": time.process_time()}))
 
 
 def measure() -> list[Row]:
