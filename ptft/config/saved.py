@@ -21,7 +21,8 @@ _EVALUATED = ("data", "model", "task", "augmentation", "adapt", "engine", "logge
 MAY_CHANGE = (
     "engine.max", "engine.stop_at", "engine.evaluate_every", "engine.checkpoint_every", "engine.log_every",
     "engine.keep_last", "engine.device", "engine.profile", "logger", "data.num_workers", "data.path", "data.download",
-    "data.allow_changed", "data.cache_folder", "data.on_bad_sample", "data.max_bad", "offline", "resume", "auto_resume", "name", "output_root", "overwrite", "gate", "command",
+    "data.allow_changed", "data.cache_folder", "data.on_bad_sample", "data.max_bad",
+    "offline", "resume", "auto_resume", "name", "output_root", "overwrite", "gate", "command",
     "init_from", "init_partial", "experiment", "debug",
 )  # fmt: skip
 """What a resumed run may change: durations, cadence, logging, workers, devices. Weights come from its checkpoint, and
