@@ -126,8 +126,8 @@ def first_batch(folder: Path, cache_folder: Path) -> Row:
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     left = f"threads left after the run: {', '.join(found['threads']) or 'none'}"
     note = (
-        f"at most {FIRST_SECONDS:g} s wanted; importing {found['begin'] - begin:.2f} s, setting up {found['setup']:.2f} s, "
-        f"batch {found['batch']:.2f} s; {found['cpu']:.2f} s of CPU time; {left}"
+        f"at most {FIRST_SECONDS:g} s wanted; importing {found['begin'] - begin:.2f} s, "
+        f"setting up {found['setup']:.2f} s, batch {found['batch']:.2f} s; {found['cpu']:.2f} s of CPU time; {left}"
     )
     section = "(f) the first batch, from the start of a process"
     return Row(section, "ptft, uncached", found["clock"] - begin, "s", note=note)

@@ -58,6 +58,7 @@ class _Lines:
         self._told = time.monotonic()
 
     def advance(self, count: int) -> None:
+        """Note that `count` more are done; print a line if one is due."""
         told = self._clock.advance(count)
         with self._lock:
             now = time.monotonic()
