@@ -152,7 +152,9 @@ def _has_own(module: nn.Module) -> bool:
 def _residual(network: nn.Module) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return stem and blocks of a ResNet: each residual block is one."""
     layers = [f"layer{number}" for number in range(1, 5)]
-    blocks = [(f"{layer}.{name}",) for layer in layers for name, _ in network.get_submodule(layer).named_children()]
+    blocks: list[tuple[str, ...]] = []
+    for layer in layers:
+        blocks += [(f"{layer}.{name}",) for name, _ in network.get_submodule(layer).named_children()]
     return ("conv1", "bn1"), blocks
 
 

@@ -87,9 +87,8 @@ class TransformersClassifier(nn.Module):
             CheckpointError: The folder holds no safetensors of this architecture.
         """
         from transformers import AutoConfig
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging = _logging()
         verbosity = logging.get_verbosity()
         logging.set_verbosity_error()
         try:
@@ -115,13 +114,20 @@ class TransformersClassifier(nn.Module):
 
     def write_pretrained(self, folder: Path, labels: Sequence[str]) -> None:
         """Write what `AutoModelForImageClassification.from_pretrained(folder)` reads."""
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
+        _logging()
         if labels:
             self.model.config.id2label = dict(enumerate(labels))
             self.model.config.label2id = {label: number for number, label in enumerate(labels)}
         self.model.save_pretrained(str(folder))
+
+
+def _logging() -> Any:
+    """Return the library's logging, its progress bars off: ptft tells what was loaded in one line."""
+    from transformers.utils import logging
+
+    library: Any = logging
+    library.disable_progress_bar()
+    return library
 
 
 def _read_config(name: str, folder: Path) -> Any:
@@ -169,8 +175,9 @@ def _fitted(name: str, config: Any, shape: tuple[int, int, int], num_classes: in
 def _build(name: str, config: Any) -> Any:
     from transformers import AutoModelForImageClassification
 
+    library: Any = AutoModelForImageClassification
     try:
-        network = AutoModelForImageClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        network = library.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # the library raises what its parts raise
         raise ConfigError(
             f"model.name={name}: transformers cannot build {config.architectures[0]} ({_line(error)})"
