@@ -22,9 +22,7 @@ INDEX = "model.safetensors.index.json"
 """What transformers writes beside weights in several files: `weight_map`, from names of tensors to files."""
 
 
-def read_source(
-    path: Path, network: nn.Module | None = None
-) -> tuple[Mapping[str, Tensor], tuple[str, ...] | None]:
+def read_source(path: Path, network: nn.Module | None = None) -> tuple[Mapping[str, Tensor], tuple[str, ...] | None]:
     """Return the weights at a path and the label names they were trained on, if that is known.
 
     A run gives its `model/`, or its best checkpoint while it is not finished; a checkpoint gives its averaged weights,

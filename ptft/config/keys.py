@@ -50,7 +50,7 @@ class TrainingKeys:
         resume: A run to go on with: a name, `@latest` or a path.
         auto_resume: Go on with the run of this name if there is one, else start it.
         offline: Never touch the network.
-        init_from: Where initial weights come from: a run's name, `@latest`, or a path.
+        init_from: Where initial weights come from: a run, a path, `torchvision:...` or `hub:org/name`.
         init_partial: Accept weights that fit only in part.
         objective: The metric that decides what is best: `val/accuracy:max`, or a list; null: the task's headline.
         gate: What a metric must reach.
