@@ -1,7 +1,10 @@
 """Initial weights, from wherever they lie: what is read is what the run would be evaluated with."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ptft.adapt.load import load_weights
@@ -53,3 +56,18 @@ def test_a_checkpoint_gives_its_average_and_is_checked(run):
         file.write(b"x")
     with pytest.raises(CheckpointError, match="damaged"):
         read_source(store.path(3))
+
+
+def test_weights_in_parts_are_put_together_and_stay_in_their_folder(tmp_path):
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    for name, file in names.items():
+        save_file({name: torch.ones(2)}, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "id2label": {"0": "cat", "1": "dog"}}))
+    tensors, labels = read_source(tmp_path)
+    assert tensors.keys() == names.keys() and labels == ("cat", "dog")
+    for wrong in ({"a": "../model.safetensors"}, {"c": names["a"]}, ["a"]):
+        index.write_text(json.dumps({"weight_map": wrong}))
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_source(tmp_path)
