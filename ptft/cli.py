@@ -63,6 +63,7 @@ def evaluate(context: typer.Context) -> None:
     \b
     ptft evaluate run=ft
     ptft evaluate run=@latest split=val checkpoint=last
+    ptft evaluate run=ft data.path=new/ split=all
     ptft evaluate run=ft evaluate.by=camera evaluate.explain=gradcam
     ptft evaluate run=ft,scratch
     ptft evaluate run=ft gate.metric=test/accuracy gate.min=0.9

@@ -8,7 +8,7 @@ import torch
 
 from ptft.command.build import Builder
 from ptft.command.training import saved_spec
-from ptft.data.data_module import Batch, BatchPlan, DataModule
+from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 from ptft.engine.plan import Plan, apply_memory_format
@@ -80,25 +80,45 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint) -> Benc
     settings = builder.settings()
     spec = saved_spec(run.path)
     data = builder.data(spec)
-    if (
-        spec is not None
-        and spec.fingerprint != data.spec.fingerprint
-        and not builder.config["data"].get("allow_changed")
-    ):
-        builder.console.warn(
-            "these are not the data, or not the split, that the run was trained on: if they share examples with "
-            "its training split, the metrics are too good. data.allow_changed=true says that this is meant"
-        )
+    split = str(builder.config["split"])
+    if warning := _seen(spec, data.spec, split, allowed=bool(builder.config["data"].get("allow_changed"))):
+        builder.console.warn(warning)
     task = builder.task(data.spec, settings.seed)
     builder.restore(task, checkpoint)
     device = choose_device(settings.device)
     plan = Plan.from_json(checkpoint.state["plan"])
     task.to(device)
     apply_memory_format(task, plan.memory_format)
-    loaders = data.evaluation_loaders(BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device))
-    split = str(builder.config["split"])
+    batches = BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device)
+    loaders = dict(data.evaluation_loaders(batches))
+    if split == "all":
+        loaders["all"] = data.every_example(batches)
     if split not in loaders:
         raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
     same = plan.precision if device == torch.device(plan.device) else "fp32"
     precision = Precision(same if settings.precision == "auto" else settings.precision, device)
     return Bench(run, checkpoint, data, task, split, loaders, precision, settings.evaluation_batches)
+
+
+def _seen(trained: DataSpec | None, found: DataSpec, split: str, *, allowed: bool) -> str:
+    """Return what to know of data whose examples the run may have seen while it was trained, or nothing.
+
+    Args:
+        trained: What the run knows of its data.
+        found: The data at hand.
+        split: What is looked at.
+        allowed: Whether other data are meant.
+    """
+    if trained is None:
+        return ""
+    if trained.fingerprint == found.fingerprint:
+        if split != "all":
+            return ""
+        return "split=all holds the run's own training examples too, so that the metrics are too good; see split=test"
+    if allowed:
+        return ""
+    share = "" if split == "all" else f". Only their {split} split is judged: split=all judges every example of them"
+    return (
+        "these are not the data, or not the split, that the run was trained on: if they share examples with its "
+        f"training split, the metrics are too good. data.allow_changed=true says that this is meant{share}"
+    )

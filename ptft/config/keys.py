@@ -77,13 +77,13 @@ class EvaluationKeys:
     Attributes:
         run: The run to evaluate: a name, `@latest` or a path; several (`run=a,b`) are compared with the first.
         checkpoint: `best`, `last` or the step of a checkpoint.
-        split: The split to evaluate on.
+        split: The split to evaluate on; `all`: every example of the data.
         evaluate: What is told beside the table.
     """
 
     run: str | int | list[str | int]
     checkpoint: str | int = "best"
-    split: Literal["train", "val", "test"] = "test"
+    split: Literal["train", "val", "test", "all"] = "test"
     evaluate: ReportSettings = ReportSettings()
     experiment: str | list[str] | None = None
     name: str | int | None = None

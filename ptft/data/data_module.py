@@ -114,6 +114,14 @@ class DataModule(ABC):
     def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, Iterable[Batch]]:
         """Return a loader for each split (`train`, `val`, `test`): each example once, in order, not augmented."""
 
+    def every_example(self, plan: BatchPlan) -> Iterable[Batch]:
+        """Return a loader for all examples, in whatever split or none: each once, in order, not augmented.
+
+        Raises:
+            DataError: The data cannot give them in one row.
+        """
+        raise DataError(f"split=all: {type(self).__name__} gives its examples by split; choose split=test")
+
     def describe(self) -> str:
         """Return one line on the data for the console: sizes of the splits, shape, classes."""
         return ""

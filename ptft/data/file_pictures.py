@@ -294,10 +294,15 @@ class FilePictures(DataModule):
 
         With several processes each takes every `plan.world`-th example, so that none is seen twice.
         """
-        store = self._store(plan.device)
-        shares = {name: torch.from_numpy(rows[plan.rank :: plan.world].copy()) for name, rows in self._rows.items()}
-        workers = self._workers()
-        return {name: EvaluationBatches(store, rows, plan.batch_size, workers) for name, rows in shares.items()}
+        return {name: self._in_order(rows, plan) for name, rows in self._rows.items()}
+
+    def every_example(self, plan: BatchPlan) -> EvaluationBatches:
+        """Return a loader for all pictures but those left out as bad, whatever `split` and `label_fraction` say."""
+        return self._in_order(np.arange(len(self._content.listing)), plan)
+
+    def _in_order(self, rows: Rows, plan: BatchPlan) -> EvaluationBatches:
+        share = torch.from_numpy(rows[plan.rank :: plan.world].copy())
+        return EvaluationBatches(self._store(plan.device), share, plan.batch_size, self._workers())
 
     def pictures(self, index: Tensor) -> Tensor:
         """Return some pictures as evaluated: (n, C, S, S) uint8."""

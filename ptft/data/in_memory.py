@@ -161,9 +161,15 @@ class InMemoryImages(DataModule):
 
         With several processes each takes every `plan.world`-th example, so that none is seen twice.
         """
-        store = self._store(plan.device)
-        shares = {name: torch.from_numpy(rows[plan.rank :: plan.world].copy()) for name, rows in self._rows.items()}
-        return {name: EvaluationBatches(store, rows, plan.batch_size) for name, rows in shares.items()}
+        return {name: self._in_order(rows, plan) for name, rows in self._rows.items()}
+
+    def every_example(self, plan: BatchPlan) -> EvaluationBatches:
+        """Return a loader for all images, whatever `split` and `label_fraction` say."""
+        return self._in_order(np.arange(len(self._store(plan.device).labels)), plan)
+
+    def _in_order(self, rows: Rows, plan: BatchPlan) -> EvaluationBatches:
+        share = torch.from_numpy(rows[plan.rank :: plan.world].copy())
+        return EvaluationBatches(self._store(plan.device), share, plan.batch_size)
 
     def pictures(self, index: torch.Tensor) -> torch.Tensor:
         """Return the images of some rows: (n, C, H, W) uint8."""

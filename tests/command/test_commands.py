@@ -243,9 +243,24 @@ def test_evaluating_on_another_split_is_told(trained, ptft, monkeypatch, capsys)
     ptft("evaluate", "run=ft", "name=same")
     assert "too good" not in capsys.readouterr().out
     ptft("evaluate", "run=ft", "name=other", "data.split.seed=5")
-    assert "too good" in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert "too good" in told and "Only their test split is judged: split=all judges every example of them" in told
     ptft("evaluate", "run=ft", "name=meant", "data.split.seed=5", "data.allow_changed=true")
     assert "too good" not in capsys.readouterr().out
+
+
+def test_all_examples_can_be_judged_and_those_trained_on_are_told(trained, ptft, monkeypatch, capsys):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    ptft("evaluate", "run=ft", "name=all", "split=all")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "holds the run's own training examples too" in told
+    assert summary(folder, "all")["metrics"]["all/accuracy"]["n"] == 1797
+    ptft("evaluate", "run=ft", "name=others", "split=all", "data.split.seed=5", "data.label_fraction=0.1")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "these are not the data" in told and "Only their" not in told
+    ours, theirs = (summary(folder, name)["metrics"]["all/accuracy"] for name in ("all", "others"))
+    assert ours == theirs
 
 
 def test_an_evaluation_gives_the_objective_and_says_what_it_measured(trained, ptft, monkeypatch):

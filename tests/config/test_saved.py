@@ -44,7 +44,7 @@ def test_a_sweep_over_runs_gives_each_its_own_config(ptft, saved_run):
     [
         (["evaluate"], ["needs a value", "run=@latest"]),
         (["evaluate", "run=fx"], ["no run called `fx`", "did you mean `ft`?", "newest runs: ft"]),
-        (["evaluate", "run=ft", "split=vall"], ["did you mean `val`?"]),
+        (["evaluate", "run=ft", "split=vale"], ["did you mean `val`?"]),
         (["evaluate", "run=ft", "engine.batch_sise=3", "split=x"], ["2 problems", "`engine.batch_size`"]),
         (["evaluate", "run=../ft"], ["../ft does not exist"]),
         (["evaluate", "run=a/../ft"], ["no run called"]),

@@ -53,6 +53,16 @@ def test_a_folder_becomes_normalised_batches(tmp_path):
     assert batch["label"].tolist() == [int("dogs" in data._content.listing.paths[row]) for row in batch["index"]]
 
 
+def test_every_picture_that_can_be_read_comes_once_whatever_the_splits_and_the_labels_kept(tmp_path):
+    root = classes(tmp_path, 10)
+    (root / "cats/003.png").write_bytes(b"no picture")
+    data = folder(root, on_bad_sample="skip", max_bad=0.1, label_fraction=0.2)
+    found = joined(list(data.every_example(BatchPlan(batch_size=7))))
+    assert found["index"].tolist() == list(range(19))
+    assert torch.bincount(found["label"]).tolist() == [9, 10]
+    assert len(members(data)["train"]) == 3
+
+
 @pytest.mark.parametrize(("channels", "mean"), [(3, (0.485, 0.456, 0.406)), (1, (0.449,))])
 def test_pictures_are_normalised_as_pre_trained_weights_expect(tmp_path, channels, mean):
     data = folder(classes(tmp_path, 10), channels=channels)

@@ -62,7 +62,10 @@ def test_a_specification_is_kept_but_for_the_fingerprint():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": ("a", "b")}, r"made for classes \('a', 'b'\), the data have \('class 0'"),
+        (
+            {"classes": ("a", "b")},
+            r"`class 0`, .* missing in the model, `a`, `b` missing in the data \(2 and 4 classes\)",
+        ),
         ({"shape": (3, 6, 6)}, r"made for shape \(3, 6, 6\), the data have \(1, 6, 6\)"),
         ({"kind": "text"}, "made for kind text"),
         ({"mean": ()}, "expected mean and std of 1 channels"),
@@ -71,6 +74,16 @@ def test_a_specification_is_kept_but_for_the_fingerprint():
 def test_a_specification_that_does_not_fit_is_refused(change, message):
     with pytest.raises(DataError, match=message):
         ready(spec=dataclasses.replace(ready().spec, **change))
+
+
+def test_every_example_comes_once_whatever_the_split_and_the_labels_kept():
+    data = ready(label_fraction=0.2)
+    shares = [
+        torch.cat([batch["index"] for batch in data.every_example(BatchPlan(batch_size=7, rank=rank, world=2))])
+        for rank in (0, 1)
+    ]
+    assert torch.cat(shares).sort()[0].tolist() == list(range(100))
+    assert sum(len(batch["index"]) for batch in data.evaluation_loaders(BatchPlan(batch_size=7))["train"]) < 20
 
 
 def test_the_fingerprint_sees_pixels_labels_and_splits_but_not_augmentation():
