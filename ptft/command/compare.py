@@ -77,7 +77,8 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         recorder = Recorder(own, Builder(config, invocation.trusted, console).make_all("logger", own.path, 0))
         recorder.row({"step": benches[0].checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
         recorder.close()
-        report.write_predictions(own, _side_by_side(results), benches[0].task.label_names())
+        names, paths = benches[0].task.label_names(), benches[0].data.paths()
+        report.write_predictions(own, _side_by_side(results), names, paths)
         own.write_json("comparison.json", _as_json(benches, differences, results[0].num_examples))
         own.write_json("summary.json", {"metrics": summary, "checkpoint": benches[0].checkpoint.digest})
         for letter, found in zip(LETTERS[1:], differences, strict=False):

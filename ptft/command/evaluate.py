@@ -48,7 +48,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         recorder.row({"step": checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
         recorder.pictures(checkpoint.step, result.media)
         recorder.close()
-        report.write_predictions(own, result.records, bench.task.label_names())
+        report.write_predictions(own, result.records, bench.task.label_names(), bench.data.paths())
         own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})
         console.table(f"Classes on {bench.split}", result.table)
         title = f"{Path(parent.path).name} on {bench.split}, {result.num_examples:,} examples"

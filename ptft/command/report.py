@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,28 @@ def show_metrics(console: Console, title: str, summary: Mapping[str, Mapping[str
     console.table(title, rows)
 
 
-def write_predictions(run: RunDirectory, records: Mapping[str, Tensor], labels: tuple[str, ...]) -> None:
-    """Write predictions.csv: one row an example, label numbers as names."""
+def write_predictions(
+    run: RunDirectory, records: Mapping[str, Tensor], labels: tuple[str, ...], paths: Sequence[str] = ()
+) -> None:
+    """Write predictions.csv: one row an example, label numbers as names, its file at the end where it has one.
+
+    Args:
+        run: The run.
+        records: Columns, (N,) each, `index` among them.
+        labels: Names behind the label numbers.
+        paths: The file of each example of the data, by its number; empty: examples are no files.
+    """
     if not set(records) - {"index"}:
         return  # a task that predicts nothing of single examples
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(records)
+    writer.writerow([*records, *(["path"] if paths else [])])
     columns = []
     for name, values in records.items():
         named = labels and name.partition(".")[0] in ("label", "prediction")  # prediction.a in a comparison
         columns.append([cell(labels[value]) for value in values.tolist()] if named else values.tolist())
+    if paths:
+        columns.append([cell(paths[number]) for number in records["index"].tolist()])
     writer.writerows(zip(*columns, strict=True))
     run.write_text("predictions.csv", text.getvalue())
 

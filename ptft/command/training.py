@@ -150,7 +150,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     if "test" in engine.evaluation_loaders:
         result = engine.evaluate("test", with_intervals=True)
         metrics |= report.summarise(result, "test")
-        report.write_predictions(run, result.records, engine.task.label_names())
+        report.write_predictions(run, result.records, engine.task.label_names(), engine.data.paths())
     report.write_model(run, engine.task, builder.config)
     summary = {
         "metrics": metrics,

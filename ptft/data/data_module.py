@@ -138,6 +138,10 @@ class DataModule(ABC):
         """Return further columns of the data (of a csv, say) by name, one text an example; place i is `index` i."""
         return {}
 
+    def paths(self) -> Sequence[str]:
+        """Return each example's file, relative to the folder of the data; place i is `index` i; empty: no files."""
+        return ()
+
     def pictures(self, index: Tensor) -> Tensor:
         """Return examples to look at: (n, C, H, W) uint8 as evaluated, not normalised, for (n,) values of `index`.
 

@@ -25,8 +25,8 @@ from ptft.data.image_batches import Augmentation, EvaluationBatches, TrainingBat
 from ptft.data.image_cache import build_cache
 from ptft.data.image_files import ImageFiles, Pictures
 from ptft.data.image_frames import FrameStore
-from ptft.data.listing import Listing, check_several_classes, listed, quoted
-from ptft.data.screening import memory_path, reason_in, screen
+from ptft.data.listing import Listing, check_several_classes, listed
+from ptft.data.screening import left_out_note, memory_path, reason_in, screen
 from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
@@ -203,14 +203,8 @@ class FilePictures(DataModule):
         shared = overlap.overlaps(listing, contents.copies, groups, rows)
         if shared and self.refuses_overlap():
             raise DataError(f"{self.title}: {'; '.join(shared)}. data.fail_on_overlap=false goes on with a warning")
-        bad = self._left_out
-        left_out = []
-        if bad:
-            shown = "; ".join(f"{quoted(row['path'])}: {row['reason']}" for row in bad[:3])
-            more = f" and {len(bad) - 3:,} more" if len(bad) > 3 else ""
-            left_out = [f"left out {len(bad):,} pictures that cannot be read: {shown}{more}"]
-        notes = [*listing.notes, *left_out, *shared, *overlap.copy_notes(listing, contents.copies)]
-        return notes + overlap.unseen_classes(listing, rows)
+        notes = [*listing.notes, *left_out_note(self._left_out), *shared]
+        return notes + overlap.copy_notes(listing, contents.copies) + overlap.unseen_classes(listing, rows)
 
     def _cached(self, files: ImageFiles, contents: Contents) -> Pictures:
         """Return the pictures as they are read while training: from their files, or from the cache, made if need be."""
@@ -283,6 +277,10 @@ class FilePictures(DataModule):
         if self._groups is not None:
             own["group"] = tuple(group or path for group, path in zip(self._groups, listing.paths, strict=True))
         return {**own, **listing.columns}
+
+    def paths(self) -> Sequence[str]:
+        """Return the files, relative to the folder."""
+        return self._content.listing.paths
 
     def train_loader(self, plan: BatchPlan) -> Generator[Batch, None, None]:
         """Yield augmented training batches without end, from `plan.start_step` on, on `plan.device`."""

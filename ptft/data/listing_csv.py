@@ -89,7 +89,7 @@ def list_csv(root: Path, name: str, columns: Columns, labels: bool | Literal["au
     for key, column in wanted.items():
         if column is not None and column not in header:
             near = difflib.get_close_matches(column, header, 1)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
+            hint = f" (did you mean `{near[0]}`?)" if near else ""
             off = ", or data.labels=false to train without labels" if key == "label" else ""
             raise DataError(
                 f"{name}:1: there is no column {quoted(column)} (data.columns.{key}); the columns are "

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +61,15 @@ def reason_in(message: str, path: Path) -> str:
     """Return why a picture could not be read, without its place, which is told beside it and may change."""
     before, place, reason = message.partition(f"{one_line(str(path))}: ")
     return reason if place else before
+
+
+def left_out_note(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what to know of the pictures left out, given by path and reason; nothing where there are none."""
+    if not rows:
+        return []
+    shown = "; ".join(f"{quoted(row['path'])}: {row['reason']}" for row in rows[:3])
+    more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return [f"left out {len(rows):,} pictures that cannot be read: {shown}{more}"]
 
 
 def _tried(pictures: ImageFiles, what: Literal["headers", "pictures"], threads: int) -> dict[int, str]:

@@ -332,7 +332,13 @@ def test_a_messy_folder_trains_and_lists_what_it_left_out(tmp_path, ptft):
     ptft("finetune", *SMALL, "data.on_bad_sample=skip", "data.max_bad=0.1", name="a")
     lines = (tmp_path / "outputs" / "a" / "bad_samples.jsonl").read_text().splitlines()
     assert {json.loads(line)["path"] for line in lines} == set(BAD)
-    ptft("evaluate", run="a")
+    ptft("evaluate", run="a", name="all", split="all")
+    predictions = {name: tmp_path / "outputs" / name / "predictions.csv" for name in ("a", "all")}
+    rows = {name: list(csv.DictReader(io.StringIO(file.read_text()))) for name, file in predictions.items()}
+    assert 0 < len(rows["a"]) < len(rows["all"])
+    for row in rows["a"] + rows["all"]:  # which file was judged how
+        path = row["path"].removeprefix("'")
+        assert path.split("/")[0] == row["label"] and (tmp_path / "photos" / path).is_file()
 
 
 def test_a_csv_with_groups_is_set_from_the_command_line(tmp_path, ptft):
