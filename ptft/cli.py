@@ -84,9 +84,12 @@ def list_(
     ptft list experiments
     ptft list strategies
     """
+    from shutil import get_terminal_size
+
     from ptft.command.listing import list_options
 
-    _guarded(lambda: print(list_options(group, config_dir)))
+    width = get_terminal_size().columns if sys.stdout.isatty() else None  # in a pipe a line stays one line
+    _guarded(lambda: print(list_options(group, config_dir, width)))
 
 
 def _show_version(wanted: bool) -> None:
@@ -150,17 +153,17 @@ def _guarded(action: Callable[[], object]) -> None:
 
 def tell(message: str) -> None:
     """Print an error on stderr; its text is shown as it is, without markup or control characters."""
-    from ptft.runtime.text import printable
+    from ptft.runtime.text import printable, wrapped
 
     text = printable(message)
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.markup import escape
 
-        head, _, rest = text.partition("\n")
-        Console(stderr=True, highlight=False).print(
-            f"[bold red]{escape(head)}[/]\n{escape(rest)}".rstrip(), soft_wrap=True
-        )
+        screen = Console(stderr=True, highlight=False)
+        head, line_break, rest = text.partition("\n")
+        head, rest = wrapped(head, screen.width), wrapped(rest, screen.width) if rest else ""
+        screen.print(f"[bold red]{escape(head)}[/]{line_break}{escape(rest)}", soft_wrap=True)
     else:
         print(text, file=sys.stderr)
 

@@ -5,6 +5,7 @@ Below this floor nothing sees a config: every class takes plain arguments.
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,11 @@ class Builder:
     def task(self, spec: DataSpec, seed: int) -> Task:
         """Build the model and the task around it; the seed decides the initial weights."""
         torch.manual_seed(seed)
-        task: Task = self.make("task", self.make("model", spec), spec)
+        with warnings.catch_warnings():
+            # A model of data without labels has a head of no classes; that is meant.
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors is a no-op")
+            model = self.make("model", spec)
+        task: Task = self.make("task", model, spec)
         mixing = [type(step).__name__ for step in self.make_all("augmentation") if getattr(step, "mixes_labels", False)]
         if mixing and not task.mixed_labels:
             raise ConfigError(

@@ -4,6 +4,7 @@ The lines are the comments of the config files, so that they cannot say somethin
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 from ptft.config.problems import nearest
@@ -27,8 +28,13 @@ _SETTINGS = (
 """Ways to fine-tune that are a setting and no option of `adapt`, each with the file whose comment explains it."""
 
 
-def list_options(group: str | None = None, config_dir: str | None = None) -> str:
+def list_options(group: str | None = None, config_dir: str | None = None, width: int | None = None) -> str:
     """Return a line for each option of a group, or for each group.
+
+    Args:
+        group: Singular or plural, or `strategies`; None: all groups are counted.
+        config_dir: A folder with options beside the built-in ones.
+        width: Columns of the terminal, where a long text goes on below itself; None: a line stays one line.
 
     Raises:
         ConfigError: There is no such group or folder.
@@ -40,10 +46,10 @@ def list_options(group: str | None = None, config_dir: str | None = None) -> str
     if group is None:
         rows = [(name, _counted(len(tree.options(name)))) for name in GROUPS]
         hint = "ptft list <group> tells what they are; group=option chooses one."
-        return f"{_table(rows)}\n\n{hint}\nptft list {STRATEGIES} tells every way to fine-tune."
+        return f"{_table(rows, width)}\n\n{hint}\nptft list {STRATEGIES} tells every way to fine-tune."
     if group == STRATEGIES:
         hint = "Each setting goes with each adapt= and with the others, but for ema and swa."
-        return f"{_table(strategies(tree))}\n\n{hint}"
+        return f"{_table(strategies(tree), width)}\n\n{hint}"
     name = _PLURALS.get(group, group)
     if name not in GROUPS:
         meant = nearest(group, [*GROUPS, *_PLURALS, STRATEGIES])
@@ -51,7 +57,7 @@ def list_options(group: str | None = None, config_dir: str | None = None) -> str
     options = tree.options(name)
     if not options:
         return f"{name} has no options yet"
-    return _table([(option, summary(file)) for option, file in options.items()])
+    return _table([(option, summary(file)) for option, file in options.items()], width)
 
 
 def strategies(tree: Tree) -> list[tuple[str, str]]:
@@ -89,6 +95,12 @@ def _counted(number: int) -> str:
     return f"{number} option{'' if number == 1 else 's'}"
 
 
-def _table(rows: list[tuple[str, str]]) -> str:
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in rows)
+def _table(rows: list[tuple[str, str]], width: int | None) -> str:
+    names = max(len(name) for name, _ in rows)
+    lines = []
+    for name, text in rows:
+        room = max(width - names - 2, 20) if width is not None else max(len(text), 1)
+        parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+        lines.append(f"{name:<{names}}  {parts[0]}".rstrip())
+        lines += [" " * (names + 2) + part for part in parts[1:]]
+    return "\n".join(lines)

@@ -139,8 +139,9 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
                 problem = _forbidden(override) or _sweep(override)
                 good += [override] if problem is None else []
         except HydraException as error:
-            detail = str(error).splitlines()[0]
-            problem = f"cannot be read: {detail}\nwrite key=value, and quote what has spaces or signs: 'key=\"a b\"'"
+            detail = str(error).splitlines()[0].partition(" expecting {")[0]  # what a grammar knows helps nobody
+            fault = f"cannot be read: {detail}" if "=" in text else "is no setting: there is no `=` in it"
+            problem = f"{fault}\nwrite key=value, and quote what has spaces or signs: 'key=\"a b\"'"
         except RecursionError:
             problem = "is nested too deep"
         if problem is not None:

@@ -96,6 +96,11 @@ def check_fit(own: DataSpec, given: DataSpec, title: str) -> None:
                 f"{title}: the model was made for {what} {getattr(given, what)}, the data have {getattr(own, what)}; "
                 "use the data it was made for, or make a new model with init_from="
             )
+    if given.classes and not own.classes:
+        raise DataError(
+            f"{title}: the data have no labels, and the model was made for {len(given.classes):,} classes; give each "
+            "picture its label, by a folder for each class or by a csv"
+        )
     if wrong := class_difference(given.classes, own.classes, "the model", "the data"):
         raise DataError(
             f"{title}: the classes are not those that the model was made for: {wrong}. Predictions are "

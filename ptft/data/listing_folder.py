@@ -93,6 +93,11 @@ def list_folder(root: Path, labels: Labels = "auto") -> Listing:
         )
     _refuse_empty_classes(root, found, divided)
     names = [path.split("/")[depth] for path in found.pictures]
+    if len(set(names)) == 1 and (tables := sorted(path.name for path in root.glob("*.csv"))):
+        raise DataError(
+            f"all {len(names):,} pictures in {root} lie in the folder {quoted(names[0])}, which would be their only "
+            f"class. {listed(tables)} lies beside it: if it names the classes, give data.csv={tables[0]}"
+        )
     return make_listing(root, found.pictures, names, parts=parts, notes=notes, where=found.pictures.__getitem__)
 
 
@@ -112,7 +117,7 @@ def _divided(root: Path, found: Found, labels: Labels) -> bool:
         if named and not others and labels is not False:
             raise DataError(
                 f"{root} holds {listed(holding)} but no `train`; add the folder of the training pictures, "
-                "or rename these folders if they are classes"
+                f"name one of these as data.path={root.name}/{holding[0]}, or rename them if they are classes"
             )
         return False
     loose = [path for path in found.pictures if path.count("/") == 1 and path.split("/")[0] in named]

@@ -18,6 +18,8 @@ REMOTES = {
     "hub": (r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", "google/vit-base-patch16-224"),
 }
 """Where weights may lie beside this disk: the form of a name there, and one of them."""
+WEIGHT_FILES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+"""How files of weights are called; a name that ends so is hardly that of a run."""
 _SHOWN = 8  # names listed in an error
 
 
@@ -92,7 +94,12 @@ def find_run(reference: str, output_root: str | Path = "outputs", commands: Sequ
     inside = ".." not in Path(reference).parts
     if inside and (path / "run.json").is_file():
         return path
-    here = f"; the folder ./{reference} exists: write ./{reference} to mean it" if Path(reference).exists() else ""
+    here = ""
+    if (beside := Path(reference)).exists():
+        kind = "folder" if beside.is_dir() else "file"
+        here = f"; the {kind} ./{reference} exists: write ./{reference} to mean it"
+    elif beside.suffix in WEIGHT_FILES:
+        here = f", and no file ./{reference}; a file is named by its path, as ./{reference} or /folder/{beside.name}"
     raise ConfigError(f"no run called `{reference}` under {root}/{here}; {_offer(reference, root, commands)}")
 
 

@@ -4,10 +4,13 @@ Nothing here changes what is stored: predictions.csv and summary.json hold names
 """
 
 import re
+import textwrap
 import unicodedata
 
 _UNSAFE = re.compile(r"[^\S\n ]|[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """Control characters, and those that no one sees or that turn the direction of a line."""
+
+_ENDS_WITH_COMMAND = re.compile(r": ptft [^`]+$")
 
 
 def printable(text: str) -> str:
@@ -33,6 +36,22 @@ def shortened(text: str, width: int) -> str:
         return line
     tail = _fitting(line[::-1], (width - 1) // 3)[::-1]
     return f"{_fitting(line, width - 1 - width_of(tail))}…{tail}"
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a text whose lines break between words, so that none is wider than `width` where words allow it.
+
+    A line that goes on keeps its indentation. A line that ends with a command to type stays whole, to be copied.
+    """
+    lines = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        whole = _ENDS_WITH_COMMAND.search(line) is not None
+        fold = textwrap.TextWrapper(
+            max(width, len(indent) + 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines += [line] if whole else fold.wrap(line) or [""]
+    return "\n".join(lines)
 
 
 def _fitting(text: str, width: int) -> str:

@@ -47,8 +47,8 @@ class Classification(Task):
         super().__init__()
         if spec.num_classes < 1:
             raise DataError(
-                "classification needs labels, but these data name no classes; choose data with labels, "
-                "or a task that needs none, as task=vision/rotation"
+                "classification needs labels, but these data name no classes. Pictures have them by a folder for each "
+                "class, or by a csv (data.csv=labels.csv); or choose a task that needs none, as task=vision/rotation"
             )
         self.model = model
         self.spec = spec

@@ -155,6 +155,7 @@ def test_metrics_of_all_examples_together_have_no_groups():
         (("b", "a", "c"), "another order: class 0 is `a` for the model, `b` for the data"),
         (("a", "c"), r"`b` missing in the data \(3 and 2 classes\)"),
         (("a", "b", "c", "d"), "`d` missing in the model"),
+        ((), "the data have no labels, and the model was made for 3 classes"),
         (("a", "b", "\x1b"), r"`\\x1b` missing in the model, `c` missing in the data"),
     ],
 )

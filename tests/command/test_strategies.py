@@ -104,6 +104,13 @@ def test_the_list_of_strategies_is_made_of_the_comments_of_the_configs():
         assert len(text) > 20
 
 
+def test_on_a_terminal_a_long_explanation_goes_on_below_itself():
+    lines = list_options("models", width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(" " * 27 + "parameters") for line in lines)
+    assert " ".join(list_options("models", width=80).split()) == " ".join(list_options("models").split())
+
+
 def test_each_listed_setting_can_be_typed_as_it_stands(ptft):
     lines = list_options("strategies").splitlines()  # the options of adapt: tests/test_recipes.py
     typed = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith("adapt=")]

@@ -99,7 +99,7 @@ def test_without_labels_split_folders_still_keep_the_test_pictures_apart(tmp_pat
         (["train/a.png", "test/b.png"], "auto", r"`test/b\.png` in .* lies in no class folder"),
         (["train/a/b.png", "val/c.png"], "auto", r"`val/c\.png` in .* lies in no class folder"),
         (["train/a/b.png", "val/a/c.png", "junk/d.png"], "auto", "and also `junk`: are these splits or classes"),
-        (["val/a/b.png", "test/a/c.png"], "auto", "holds `test`, `val` but no `train`"),
+        (["val/a/b.png", "test/a/c.png"], "auto", r"holds `test`, `val` but no `train`.*as data\.path=\S+/test,"),
         (["train/a/b.png", "val/a/c.png", "dev/a/d.png"], "auto", "`val`, `dev`|`dev`, `val`"),
         (["train/a/b.png", "val/c/d.png"], "auto", "the class `c` of val .* has no example in train"),
         (["Cat/a.png", "cat/b.png"], "auto", "`Cat` .* and `cat` .* only in upper and lower case"),
@@ -110,6 +110,14 @@ def test_without_labels_split_folders_still_keep_the_test_pictures_apart(tmp_pat
 def test_folders_that_could_mean_anything_are_refused(tmp_path, files, labels, message):
     with pytest.raises(DataError, match=message):
         list_folder(pictures(tmp_path, files), labels)
+
+
+def test_a_csv_beside_a_single_folder_is_named_as_what_may_hold_the_labels(tmp_path):
+    pictures(tmp_path, ["images/a.png", "images/b.png"])
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match=r"all 2 pictures in .* lie in the folder `images`.*give data\.csv=labels\.csv"):
+        list_folder(tmp_path)
+    assert list_folder(tmp_path, labels=False).classes == ()
 
 
 @pytest.mark.parametrize("base", [".", "train"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ptft.runtime.text import one_line, printable, shortened, width_of
+from ptft.runtime.text import one_line, printable, shortened, width_of, wrapped
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\rb", "bell\x07", "turned\u202eabc", "tab\there", "\u200bempty"])
@@ -27,3 +27,14 @@ def test_a_shortened_text_fits_and_keeps_both_ends(text, width):
 
 def test_wide_characters_take_two_columns():
     assert width_of("漢字") == 4 and width_of("e\u0301") == 1
+
+
+def test_long_lines_break_between_words_below_themselves():
+    text = "head\n    found `a-b` where `c` was\n\nlonglonglong"
+    assert wrapped(text, 24) == "head\n    found `a-b` where\n    `c` was\n\nlonglonglong"
+    assert max(map(len, wrapped(text * 9, 30).splitlines())) <= 30
+
+
+def test_a_command_to_type_stays_whole():
+    text = "stopped\ngo on with: ptft finetune resume=a-long-name-of-a-run"
+    assert wrapped(text, 20) == text
