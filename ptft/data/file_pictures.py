@@ -26,7 +26,7 @@ from ptft.data.image_cache import build_cache
 from ptft.data.image_files import ImageFiles, Pictures
 from ptft.data.image_frames import FrameStore
 from ptft.data.listing import Listing, check_several_classes, listed
-from ptft.data.screening import left_out_note, memory_path, reason_in, screen
+from ptft.data.screening import left_out_note, memory_path, most_bad, reason_in, screen
 from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
@@ -173,7 +173,7 @@ class FilePictures(DataModule):
         bad = screen(files, self.on_bad_sample, self.max_bad, memory, self._threads())
         self._left_out = [{"path": listing.paths[row], "reason": reason} for row, reason in sorted(bad.items())]
         # What breaks later counts together with what was bad from the beginning.
-        most = int(self.max_bad * len(listing)) - len(bad) if self.on_bad_sample == "skip" else None
+        most = most_bad(self.max_bad, len(listing)) - len(bad) if self.on_bad_sample == "skip" else None
         self._bad = BadSamples(most=most)
         if len(bad) == len(listing):
             raise DataError(f"{self.title}: none of the {len(listing):,} pictures can be read")

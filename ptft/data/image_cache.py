@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ptft.data.image_files import ImageFiles
+from ptft.data.image_files import ImageFiles, decoders
 from ptft.data.image_frames import resized
 from ptft.errors import DataError
 from ptft.runtime import files as disk
@@ -102,7 +102,8 @@ def build_cache(files: ImageFiles, side: int, folder: Path, key: str, threads: i
         DataError: A picture cannot be read, the folder cannot be written to, or the disk has no room.
     """
     names = "\0".join(files.paths)
-    identity = repr((_MAGIC, key, side, files.channels, files.background, hashlib.sha256(names.encode()).hexdigest()))
+    listed = hashlib.sha256(names.encode()).hexdigest()
+    identity = repr((_MAGIC, key, side, files.channels, files.background, decoders(), listed))
     digest = hashlib.sha256(identity.encode()).digest()
     path = folder / f"pictures-{side}-{digest.hex()[:32]}.bin"
     try:

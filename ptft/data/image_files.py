@@ -6,6 +6,7 @@ JPEGs that may be made smaller while decoding: a quarter of the side takes half 
 15% slower at them than torchvision 0.29, whose operator brings the whole process down on some damaged files.
 """
 
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Sequence
@@ -134,6 +135,11 @@ class ImageFiles:
         found = re.search(r"\.cpp:\d+, (.*)", str(error))
         reason = found[1] if found else str(error) or type(error).__name__
         return DataError(f"cannot read the picture {shown}: {one_line(reason)}")
+
+
+def decoders() -> tuple[str, ...]:
+    """Return the libraries that decode pictures, with their versions: others may give other pixels, or refuse more."""
+    return tuple(f"{name} {importlib.metadata.version(name)}" for name in ("torchvision", "pillow"))
 
 
 def decode(file: BinaryIO, header: Header, channels: int, background: int, least: int | None) -> Tensor:

@@ -58,6 +58,16 @@ def test_what_is_there_is_used_and_another_key_or_side_makes_another(files, tmp_
     assert torch.equal(again.read(0), first.read(0))
 
 
+def test_other_backgrounds_and_other_decoders_make_another(files, tmp_path, monkeypatch):
+    first, _ = build_cache(files, 32, tmp_path / "cache", "key")
+    black = ImageFiles(files.root, files.paths, background="black")
+    monkeypatch.setattr(image_cache, "decoders", lambda: ("torchvision 99", "pillow 99"))
+    assert build_cache(files, 32, tmp_path / "cache", "key")[0].path != first.path
+    monkeypatch.undo()
+    assert build_cache(black, 32, tmp_path / "cache", "key")[0].path != first.path
+    assert build_cache(files, 32, tmp_path / "cache", "key")[0].path == first.path
+
+
 def test_the_number_of_threads_changes_nothing(files, tmp_path):
     one, _ = build_cache(files, 32, tmp_path / "one", "key", threads=1)
     four, _ = build_cache(files, 32, tmp_path / "four", "key", threads=4)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ptft.data.image_files import ImageFiles
-from ptft.data.screening import memory_path, reason_in, screen
+from ptft.data.screening import memory_path, most_bad, reason_in, screen
 from ptft.errors import DataError
 from tests.data.files import pictures
 
@@ -37,6 +37,11 @@ def test_every_picture_is_decoded_where_bad_ones_are_skipped(files, tmp_path):
 def test_more_than_the_limit_is_an_error_that_tells_the_share(files, tmp_path):
     with pytest.raises(DataError, match=r"3 of 10 pictures cannot be read, 30\.0% where data\.max_bad=0\.29 allows"):
         screen(files, "skip", 0.29, tmp_path / "memory", 2)
+
+
+@pytest.mark.parametrize(("share", "count", "most"), [(0.29, 100, 29), (0.3, 10, 3), (0.01, 99, 0), (1.0, 7, 7)])
+def test_exactly_the_share_allowed_may_be_left_out(share, count, most):
+    assert most_bad(share, count) == most
 
 
 @pytest.mark.parametrize("name", ["a b.jpg", "a\n.jpg"])
