@@ -45,7 +45,7 @@ def unlike(source: Path, spec: DataSpec) -> str | None:
         return None
     return (
         f"these weights were trained on pictures of {', '.join(theirs)}; the data are {', '.join(ours)}. "
-        "They often work so, but best as they were trained (data.size, data.normalisation where the data have them)"
+        "They often work all the same, but best on pictures as they know them (see data.size and data.normalisation)"
     )
 
 

@@ -51,7 +51,7 @@ def show_metrics(console: Console, title: str, summary: Mapping[str, Mapping[str
 def write_predictions(
     run: RunDirectory, records: Mapping[str, Tensor], labels: tuple[str, ...], paths: Sequence[str] = ()
 ) -> None:
-    """Write predictions.csv: one row an example, label numbers as names, its file at the end where it has one.
+    """Write predictions.csv: one row an example, by number; label numbers as names, its file at the end if it has one.
 
     Args:
         run: The run.
@@ -61,6 +61,8 @@ def write_predictions(
     """
     if not set(records) - {"index"}:
         return  # a task that predicts nothing of single examples
+    order = records["index"].argsort(stable=True)
+    records = {name: values[order] for name, values in records.items()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*records, *(["path"] if paths else [])])
@@ -153,6 +155,26 @@ def naming(key: str, run: RunDirectory) -> str:
         return f"{key}={reference}"
     text = f"{key}={quoted(reference)}"
     return shlex.quote(text) if re.search(r'[$`"\\!]', text) else f'"{text}"'  # easier on the eye than '"'"'
+
+
+def of_a_sweep(invocation: Invocation) -> str:
+    """Return what tells this job of a sweep from its siblings, `: adapt=lora`; nothing where there are none."""
+    own = [text for text in invocation.overrides if text not in invocation.argv]
+    return f": {', '.join(own)}" if invocation.job is not None and own else ""
+
+
+def kept(invocation: Invocation, labelled: bool) -> list[str]:
+    """Return what was typed of the data and the model, for a command that goes on with both, quoted for a shell.
+
+    Args:
+        invocation: The command that was typed.
+        labelled: Whether its data have labels; without, a place is left for the folder of others.
+    """
+    typed = [text for text in invocation.overrides if re.match(r"(data|model)[.=]", text)]
+    if not labelled:
+        typed = [text for text in typed if not re.match(r"data\.(path|csv|columns|labels|split)[.=]", text)]
+        typed += ["data.path=LABELLED"] if any(text.startswith("data=") for text in typed) else []
+    return [text if re.fullmatch(r"[\w./=@:,+-]+", text) else shlex.quote(text) for text in typed]
 
 
 def command_line(invocation: Invocation, words: str) -> str:

@@ -48,7 +48,7 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         store = CheckpointStore(run.checkpoints, run.id)
         checkpoint = store.load_newest(console.warn) if invocation.resume else None
         builder = Builder(config, invocation.trusted, console)
-        console.say(f"run {run.path}")
+        console.say(f"run {run.path}{report.of_a_sweep(invocation)}")
         with withdrawn_if_refused(run, invocation):
             engine = assemble(builder, invocation, run, checkpoint)
             check_metric_names(engine, config)
@@ -87,9 +87,9 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
     task = builder.task(data.spec, settings.seed)
     source = None if checkpoint is not None else _weights(builder, invocation, network_of(task))
-    builder.initialise(task, source)
     if source is not None and (difference := unlike(source, data.spec)) is not None:
-        builder.console.warn(difference)
+        builder.console.warn(difference)  # first: it may be why the weights do not fit
+    builder.initialise(task, source)
     saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
     plan = builder.place(task, data, settings, saved)
     builder.console.say(plan.describe())
@@ -245,6 +245,9 @@ def _farewell(
     report.show_metrics(console, f"Best checkpoint on {split}", shown)
     # Only a network that tells its parts can be given another head.
     reusable = invocation.verb == "pretrain" and isinstance(network_of(engine.task), HasParts)
-    following = f"finetune {report.naming('init_from', run)}" if reusable else f"evaluate {report.naming('run', run)}"
+    following = f"evaluate {report.naming('run', run)}"
+    if reusable:
+        labelled = bool(engine.data.spec.classes)
+        following = " ".join(["finetune", report.naming("init_from", run), *report.kept(invocation, labelled)])
     console.say(f"run   {run.path}")
     console.say(f"next  {report.command_line(invocation, following)}")

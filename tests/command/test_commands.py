@@ -12,7 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from ptft.command.report import of_a_sweep
+from ptft.config.invocation import Invocation
 from ptft.errors import CheckpointError, ConfigError, DataError, GateError
+from tests.data.files import pictures
 
 QUICK = ("engine.max=40st", "engine.precision=fp32", "engine.batch_size=32", "optimizer.lr=1e-2")
 
@@ -62,7 +65,7 @@ def test_the_model_folder_loads_elsewhere_and_holds_the_best_average(trained):
     step = json.loads((run / "checkpoints/best.json").read_text())["step"]
     state = safetensors.torch.load_file(run / f"checkpoints/step_{step:08d}/state.safetensors")
     for name, tensor in model.items():
-        assert torch.equal(tensor, state[f"ema/model.{name}"]), name
+        assert torch.equal(tensor, state[f"average/model.{name}"]), name
     assert json.loads((run / "model/preprocessing.json").read_text())["classes"] == [str(digit) for digit in range(10)]
 
 
@@ -110,6 +113,24 @@ def test_a_pretrained_backbone_gets_a_new_head(ptft, capsys):
     output = capsys.readouterr().out
     assert "head re-initialised" in output
     assert "next  ptft finetune init_from=ssl" in output
+
+
+def test_after_pretraining_the_next_command_keeps_data_and_model(ptft, capsys, tmp_path):
+    pictures(tmp_path / "some where", [f"{n}.png" for n in range(20)])
+    ptft(
+        "pretrain", "name=ssl", "data=vision/image_folder", f"data.path='{tmp_path}/some where'", "data.size=8",
+        "model.widths=[8,8,16]", "engine.max=1st", "optimizer.lr=0.01",
+    )  # fmt: skip
+    following = capsys.readouterr().out.rstrip().splitlines()[-1]
+    expected = "init_from=ssl data=vision/image_folder data.size=8 'model.widths=[8,8,16]' data.path=LABELLED"
+    assert following == f"next  ptft finetune {expected}"
+
+
+def test_each_job_of_a_sweep_tells_what_is_its_own():
+    words = {"verb": "finetune", "argv": ("ptft", "finetune", "-m", "adapt=full,lora", "name=s")}
+    job = Invocation(**words, overrides=("adapt=lora", "name=s"), job=1)
+    assert of_a_sweep(job) == ": adapt=lora"
+    assert of_a_sweep(Invocation(**words, overrides=("adapt=lora", "name=s"))) == ""
 
 
 def test_weights_of_another_model_are_refused_before_training(ptft):
