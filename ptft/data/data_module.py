@@ -112,10 +112,13 @@ class DataModule(ABC):
 
     @abstractmethod
     def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, Iterable[Batch]]:
-        """Return a loader for each split (`train`, `val`, `test`): each example once, in order, not augmented."""
+        """Return a loader for each split (`train`, `val`, `test`): each example once, not augmented.
+
+        The order is always the same, and the first examples stand for all: some tasks and settings look at no more.
+        """
 
     def every_example(self, plan: BatchPlan) -> Iterable[Batch]:
-        """Return a loader for all examples, in whatever split or none: each once, in order, not augmented.
+        """Return a loader for all examples, in whatever split or none, as `evaluation_loaders` does for each split.
 
         Raises:
             DataError: The data cannot give them in one row.

@@ -30,6 +30,7 @@ from ptft.data.screening import left_out_note, memory_path, most_bad, reason_in,
 from ptft.data.split import Split, divide, keep_labels, sample_rows
 from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
+from ptft.runtime.random import permute
 from ptft.runtime.threads import map_in_threads
 from ptft.types import NonNegativeInt, PositiveInt, PositiveShare, UnitFloat
 
@@ -288,18 +289,20 @@ class FilePictures(DataModule):
         return iter(TrainingBatches(self._store(plan.device), rows, plan, self.augmentations, self._workers()))
 
     def evaluation_loaders(self, plan: BatchPlan) -> Mapping[str, EvaluationBatches]:
-        """Return a loader for `train`, `val` and `test`: each example once, in order, without augmentation.
+        """Return a loader for `train`, `val` and `test`: each example once, in a mixed order, without augmentation.
 
         With several processes each takes every `plan.world`-th example, so that none is seen twice.
         """
-        return {name: self._in_order(rows, plan) for name, rows in self._rows.items()}
+        return {name: self._loader(rows, plan) for name, rows in self._rows.items()}
 
     def every_example(self, plan: BatchPlan) -> EvaluationBatches:
         """Return a loader for all pictures but those left out as bad, whatever `split` and `label_fraction` say."""
-        return self._in_order(np.arange(len(self._content.listing)), plan)
+        return self._loader(np.arange(len(self._content.listing)), plan)
 
-    def _in_order(self, rows: Rows, plan: BatchPlan) -> EvaluationBatches:
-        share = torch.from_numpy(rows[plan.rank :: plan.world].copy())
+    def _loader(self, rows: Rows, plan: BatchPlan) -> EvaluationBatches:
+        # A listing goes class by class: the first examples of it would be of one class. Of equal rows it is one order.
+        order = permute(torch.arange(len(rows)), len(rows), 0, 0)[plan.rank :: plan.world]
+        share = torch.from_numpy(rows)[order]
         return EvaluationBatches(self._store(plan.device), share, plan.batch_size, self._workers())
 
     def pictures(self, index: Tensor) -> Tensor:
