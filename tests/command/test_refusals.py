@@ -59,11 +59,6 @@ def test_going_on_and_replacing_exclude_each_other(ptft):
         ptft("finetune", "name=a", "auto_resume=true", "overwrite=true", *QUICK)
 
 
-def test_remote_weights_are_said_to_be_unread(ptft):
-    with pytest.raises(ConfigError, match="remote weights are not read yet"):
-        ptft("finetune", "name=a", "init_from=hub:org/name", *QUICK)
-
-
 def test_a_warm_up_longer_than_the_training_is_said(ptft, capsys):
     ptft("finetune", "name=a", "schedule.warmup=100st", *QUICK)
     assert "it is all warm-up" in capsys.readouterr().out
