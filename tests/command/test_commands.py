@@ -65,7 +65,7 @@ def test_the_model_folder_loads_elsewhere_and_holds_the_best_average(trained):
     step = json.loads((run / "checkpoints/best.json").read_text())["step"]
     state = safetensors.torch.load_file(run / f"checkpoints/step_{step:08d}/state.safetensors")
     for name, tensor in model.items():
-        assert torch.equal(tensor, state[f"average/model.{name}"]), name
+        assert torch.equal(tensor, state[f"average/average/model.{name}"]), name
     assert json.loads((run / "model/preprocessing.json").read_text())["classes"] == [str(digit) for digit in range(10)]
 
 
