@@ -81,10 +81,10 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         report.write_predictions(own, _side_by_side(results), names, paths)
         own.write_json("comparison.json", _as_json(benches, differences, results[0].num_examples))
         own.write_json("summary.json", {"metrics": summary, "checkpoint": benches[0].checkpoint.digest})
-        for letter, found in zip(LETTERS[1:], differences, strict=False):
-            _show(
-                console, f"{letter} against A on {split}, {results[0].num_examples:,} examples", letter, found, headline
-            )
+        baseline, *others = (str(bench.run.record["name"]) for bench in benches)
+        for letter, name, found in zip(LETTERS[1:], others, differences, strict=False):
+            pair = f"{letter} ({name}) against A ({baseline})"
+            _show(console, f"{pair} on {split}, {results[0].num_examples:,} examples", letter, found, headline)
         console.say(f"see   {own.path / 'comparison.json'}")
         console.say(f"run   {own.path}")
         report.check_gate(config.get("gate"), summary)

@@ -1,7 +1,6 @@
 """`ptft evaluate`: measure a finished run on a split, exactly, with intervals, per class, per group and per example."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ptft.command import compare, groups, report
@@ -51,7 +50,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         report.write_predictions(own, result.records, bench.task.label_names(), bench.data.paths())
         own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})
         console.table(f"Classes on {bench.split}", result.table)
-        title = f"{Path(parent.path).name} on {bench.split}, {result.num_examples:,} examples"
+        title = f"{parent.record['name']} on {bench.split}, {result.num_examples:,} examples"
         written = _present(console, own, bench, result, title, pictures=bool(asked["pictures"]))
         if column is not None:
             written.append(_by_group(console, own, bench, result, str(asked["by"]), column))

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from ptft.config.arguments import Arguments, parse_overrides, plain_value, quoted
+from ptft.runtime.find import is_path
 
 Renamer = Callable[[dict[str, Any], dict[str, str]], None]
 """Sets `output_root` and `name` in a config whose group choices are given."""
@@ -96,6 +97,8 @@ class Place:
         """Return the word of a made name that tells what the run is about."""
         run = config.get("run")
         if run is not None and (isinstance(run, list) or "experiment" not in choices):
-            words = [Path(str(item)).name.lstrip("@") for item in (run if isinstance(run, list) else [run])]
+            runs = [str(item) for item in (run if isinstance(run, list) else [run])]
+            # `sweep/4` alone would be 4
+            words = [Path(one).name if is_path(one) else one.strip("/").replace("/", "-").lstrip("@") for one in runs]
             return "_vs_".join(words)[:_LONGEST_LABEL]
         return choices.get("experiment") or choices.get("data") or "run"

@@ -25,6 +25,12 @@ def test_evaluate_names_the_newest_training_and_paths(ptft, saved_run, here):
     assert ptft("evaluate", f"run={here}/outputs/old").config["engine"]["seed"] == 1
 
 
+def test_the_name_of_an_evaluation_tells_the_sweep_of_a_job(ptft, saved_run):
+    saved_run("sweep/4")
+    assert ptft("evaluate", "run=sweep/4").config["name"].startswith("evaluate-sweep-4-")
+    assert ptft("evaluate", "run=./outputs/sweep/4").config["name"].startswith("evaluate-4-")
+
+
 def test_evaluate_on_other_data_replaces_the_whole_group(ptft, saved_run):
     saved_run("ft", data={"_target_": "ptft.data.vision.digits.Digits", "label_fraction": 0.5})
     assert ptft("evaluate", "run=ft").config["data"]["label_fraction"] == 0.5
