@@ -13,11 +13,15 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def embedding_names(module: nn.Module) -> set[str]:
-    """Return the names of the parameters that are embedding tables."""
+    """Return the names of the parameters that are embeddings: tables, and the tokens, positions and scales of channels
+    that a network holds beside its layers, as tensors of three dimensions of which at least one is 1.
+    """
     return {
-        f"{name}.weight" if name else "weight"
+        f"{name}.{key}" if name else key
         for name, child in module.named_modules()
-        if isinstance(child, _EMBEDDINGS)
+        for key, parameter in child.named_parameters(recurse=False)
+        if (isinstance(child, _EMBEDDINGS) and key == "weight")
+        or (key not in ("weight", "bias") and parameter.ndim == 3 and 1 in parameter.shape)
     }
 
 

@@ -9,6 +9,7 @@ from ptft.engine.optimize import PhaseOptimizer
 from ptft.errors import ConfigError
 from ptft.model.vision.convnet import ConvNet
 from ptft.model.vision.resnet import ResNet
+from ptft.model.vision.vit import VisionTransformer
 from ptft.optimizer.adamw import adamw
 from ptft.optimizer.groups import embedding_names, parameter_groups
 from ptft.optimizer.layers import lr_scales
@@ -101,3 +102,14 @@ def test_a_plain_step_moves_each_part_by_its_own_rate():
     optimizer.step(0)
     for name, parameter in task.parameters_of("model").items():
         assert torch.allclose(before[name] - parameter, torch.full_like(parameter, 0.1 * scales[name]), atol=1e-6), name
+
+
+def test_tokens_and_positions_of_a_vision_transformer_are_not_decayed():
+    spec = DataSpec(kind="image", shape=(1, 8, 8), classes=("a", "b"))
+    model = VisionTransformer(spec, patch_size=4, depth=1, heads=1, width=8, mlp=8)
+    names = embedding_names(model)
+    assert names == {"class_token", "encoder.pos_embedding"}
+    groups = parameter_groups(dict(model.named_parameters()), names)
+    assert {name for group in groups if group["decay"] for name in group["names"]} == {
+        name for name, value in model.named_parameters() if value.ndim >= 2 and name not in names
+    }
