@@ -174,6 +174,7 @@ def kept(invocation: Invocation, labelled: bool) -> list[str]:
     if not labelled:
         typed = [text for text in typed if not re.match(r"data\.(path|csv|columns|labels|split)[.=]", text)]
         typed += ["data.path=LABELLED"] if any(text.startswith("data=") for text in typed) else []
+    typed += [f"--config-dir={invocation.config_dir}"] if typed and invocation.config_dir is not None else []
     return [text if re.fullmatch(r"[\w./=@:,+-]+", text) else shlex.quote(text) for text in typed]
 
 

@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from ptft.command.report import of_a_sweep
+from ptft.command.report import kept, of_a_sweep
 from ptft.config.invocation import Invocation
 from ptft.errors import CheckpointError, ConfigError, DataError, GateError
 from tests.data.files import pictures
@@ -124,6 +124,16 @@ def test_after_pretraining_the_next_command_keeps_data_and_model(ptft, capsys, t
     following = capsys.readouterr().out.rstrip().splitlines()[-1]
     expected = "init_from=ssl data=vision/image_folder data.size=8 'model.widths=[8,8,16]' data.path=LABELLED"
     assert following == f"next  ptft finetune {expected}"
+
+
+def test_what_a_command_keeps_can_still_be_found_and_typed():
+    words = {"verb": "pretrain", "argv": (), "config_dir": Path("my conf")}
+    typed = ("model=mine", "model.note='a b'", "optimizer.lr=1", "data=x", "data.path=y", "data.size=8")
+    assert kept(Invocation(**words, overrides=typed), labelled=True) == [
+        "model=mine", shlex.quote("model.note='a b'"), "data=x", "data.path=y", "data.size=8",
+        "'--config-dir=my conf'",
+    ]  # fmt: skip
+    assert kept(Invocation(**words, overrides=("name=x",)), labelled=True) == []
 
 
 def test_each_job_of_a_sweep_tells_what_is_its_own():
