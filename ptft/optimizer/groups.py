@@ -13,8 +13,10 @@ _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def embedding_names(module: nn.Module) -> set[str]:
-    """Return the names of the parameters that are embeddings: tables, and the tokens, positions and scales of channels
-    that a network holds beside its layers, as tensors of three dimensions of which at least one is 1.
+    """Return the names of the parameters that are embeddings.
+
+    These are tables, and the tokens, positions and scales of channels that a network holds beside its layers: tensors
+    of three dimensions of which at least one is 1.
     """
     return {
         f"{name}.{key}" if name else key
