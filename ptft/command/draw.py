@@ -178,9 +178,12 @@ def _gallery(gallery: Gallery, heading: str, images: Tensor) -> Any:
     for place, (axes, image, caption) in enumerate(zip(grid.flat, images, gallery.captions, strict=False)):
         axes.imshow(_pair(image, None if maps is None else maps[place]), interpolation="nearest")
         _write_caption(axes, caption)
-    title = f"{legible(gallery.title, 70)}\n"  # the empty line is the heading's place
-    figure.suptitle(title, x=0.005, ha="left", fontsize=11, fontweight="bold")
-    _above(grid[0, 0], heading).set_in_layout(False)  # or the first column would become as wide as the heading
+    # Both at a fixed distance from the top: the first picture may stand anywhere below.
+    inch = 1 / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.48 * inch))
+    quiet: Any = {"va": "top", "fontsize": 8.5, "color": _QUIET}
+    figure.text(0.006, 1 - 0.08 * inch, legible(gallery.title, 70), va="top", fontsize=11, fontweight="bold")
+    figure.text(0.006, 1 - 0.29 * inch, legible(heading, 70), **quiet)
     return figure
 
 
@@ -217,12 +220,5 @@ def _write_caption(axes: Any, caption: Caption) -> None:
 
 def _title(axes: Any, title: str, heading: str) -> None:
     axes.set_title(legible(title, 60), loc="left", pad=20)
-    _above(axes, heading)
-
-
-def _above(axes: Any, heading: str) -> Any:
-    """Write on what the picture rests, in grey, above the left edge of its axes."""
     place = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
-    return axes.annotate(
-        legible(heading, 70), xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=_QUIET, **place
-    )
+    axes.annotate(legible(heading, 70), xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=_QUIET, **place)
