@@ -31,8 +31,9 @@ def overlaps(listing: Listing, copies: Sequence[Rows], groups: Rows | None, spli
                 if (part[rows] == first).any() and (part[rows] == second).any()
             ]
             if pairs:
+                those = _counted(len(pairs), "lies", "lie")
                 messages.append(
-                    f"{len(pairs):,} pictures lie in both {names[first]} and {names[second]} as exact copies: "
+                    f"{those} in both {names[first]} and {names[second]} as exact copies: "
                     f"{_shown(listing, pairs)}; metrics on {names[second]} are too good"
                 )
     return messages + _cut_groups(listing, groups, part, names)
@@ -63,15 +64,20 @@ def copy_notes(listing: Listing, copies: Sequence[Rows]) -> list[str]:
         count = sum(len(rows) - 1 for rows in copies)
         pairs = [(int(rows[0]), int(rows[1])) for rows in copies]
         stay = "" if listing.splits is not None else "; copies stay in one split"
-        notes.append(f"{count:,} pictures are exact copies of others: {_shown(listing, pairs)}{stay}")
+        those = _counted(count, "is an exact copy of another", "are exact copies of others")
+        notes.append(f"{those}: {_shown(listing, pairs)}{stay}")
     torn = [rows for rows in copies if len(np.unique(listing.labels[rows])) > 1]
     if torn:
         pairs = []
         for rows in torn:
             other = rows[listing.labels[rows] != listing.labels[rows[0]]][0]
             pairs.append((int(rows[0]), int(other)))
-        notes.append(f"{len(torn):,} pictures have several labels, as exact copies: {_shown(listing, pairs)}")
+        notes.append(f"{_counted(len(torn), 'has', 'have')} several labels, as exact copies: {_shown(listing, pairs)}")
     return notes
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} picture {one}" if count == 1 else f"{count:,} pictures {several}"
 
 
 def unseen_classes(listing: Listing, splits: Mapping[str, Rows]) -> list[str]:

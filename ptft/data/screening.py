@@ -49,9 +49,10 @@ def screen(
         _remember(pictures, memory, bad)
     if len(bad) > most_bad(max_bad, len(pictures)):
         shown = [f"{quoted(pictures.paths[number])}: {reason}" for number, reason in bad.items()]
+        more = f" and {len(shown) - 3:,} more" if len(shown) > 3 else ""
         raise DataError(
             f"{len(bad):,} of {len(pictures):,} pictures cannot be read, {len(bad) / len(pictures):.1%} where "
-            f"data.max_bad={max_bad:g} allows {max_bad:.1%}: {'; '.join(shown[:3])}{' ...' if len(shown) > 3 else ''}. "
+            f"data.max_bad={max_bad:g} allows {max_bad:.1%}: {'; '.join(shown[:3])}{more}. "
             "Mend or remove them, or allow more with data.max_bad"
         )
     return bad

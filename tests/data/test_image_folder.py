@@ -214,7 +214,7 @@ def test_copies_across_splits_that_are_given_are_told_or_refused(tmp_path):
     (tmp_path / "test" / "cats" / "dog.png").write_bytes((tmp_path / "train" / "dogs" / "000.png").read_bytes())
     told = "\n".join(folder(tmp_path, split={"val": 0.34}).warnings())
     assert "lie in both train and test as exact copies" in told and "metrics on test are too good" in told
-    assert "\n1 pictures have several labels, as exact copies: `test/cats/dog.png` = `t" in told
+    assert "\n1 picture has several labels, as exact copies: `test/cats/dog.png` = `t" in told
     with pytest.raises(DataError, match=r"exact copies.*data\.fail_on_overlap=false"):
         folder(tmp_path, split={"val": 0.34}, fail_on_overlap=True)
 

@@ -19,8 +19,8 @@ def test_copies_across_splits_are_counted_and_named():
     copies = [np.array([0, 2, 4]), np.array([1, 5, 7]), np.array([2, 3])]
     assert overlaps(listing_of(), copies, None, SPLITS) == [
         "2 pictures lie in both train and val as exact copies: `a` = `e`, `b` = `f`; metrics on val are too good",
-        "1 pictures lie in both train and test as exact copies: `b` = `h`; metrics on test are too good",
-        "1 pictures lie in both val and test as exact copies: `f` = `h`; metrics on test are too good",
+        "1 picture lies in both train and test as exact copies: `b` = `h`; metrics on test are too good",
+        "1 picture lies in both val and test as exact copies: `f` = `h`; metrics on test are too good",
     ]
     assert overlaps(listing_of(), [np.array([0, 1])], None, SPLITS) == []
 
@@ -41,9 +41,9 @@ def test_groups_cut_by_the_splits_given_are_told():
 def test_copies_and_those_with_several_labels_are_told():
     first, second = copy_notes(listing_of(), [np.array([0, 1, 2]), np.array([4, 6])])
     assert first == "3 pictures are exact copies of others: `a` = `b`, `e` = `g`; copies stay in one split"
-    assert second == "1 pictures have several labels, as exact copies: `a` = `b`"
+    assert second == "1 picture has several labels, as exact copies: `a` = `b`"
     given = listing_of(parts=["train"] * 7 + ["val"])
-    assert copy_notes(given, [np.array([0, 2])]) == ["1 pictures are exact copies of others: `a` = `c`"]
+    assert copy_notes(given, [np.array([0, 2])]) == ["1 picture is an exact copy of another: `a` = `c`"]
     assert copy_notes(listing_of(), []) == []
 
 
