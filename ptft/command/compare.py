@@ -55,7 +55,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
     assert invocation.run is not None, "the config is checked: run= names runs"
     subjects = [(config, invocation.run), *((subject.config, subject.run) for subject in invocation.compared)]
     with open_run(config, invocation) as own, recorded(own, console):
-        with withdrawn_if_refused(own, invocation):
+        with withdrawn_if_refused(own):
             _refuse_options(config, len(subjects))
             console.say(f"run {own.path}")
             benches = []

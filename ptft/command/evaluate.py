@@ -35,7 +35,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
     asked: Mapping[str, Any] = config["evaluate"]
     with open_run(config, invocation) as own, recorded(own, console):
         console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
-        with withdrawn_if_refused(own, invocation):
+        with withdrawn_if_refused(own):
             own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": checkpoint.digest}])
             builder = Builder(config, invocation.trusted, console)
             bench = prepare(builder, parent, checkpoint)

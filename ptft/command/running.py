@@ -68,15 +68,15 @@ def open_run(config: Config, invocation: Invocation) -> RunDirectory:
 
 
 @contextlib.contextmanager
-def withdrawn_if_refused(run: RunDirectory, invocation: Invocation) -> Iterator[None]:
+def withdrawn_if_refused(run: RunDirectory) -> Iterator[None]:
     """Take a new run directory away again when the block, which builds everything, refuses to.
 
-    The name is free then, and a run that `overwrite=true` was to replace is as it was.
+    The name is free then, and a run that `overwrite=true` was to replace, or that was to go on, is as it was.
     """
     try:
         yield
     except BaseException as error:
-        if invocation.resume is None and isinstance(error, PtftError) and not isinstance(error, Interrupted):
+        if isinstance(error, PtftError) and not isinstance(error, Interrupted):
             run.withdraw()
         else:
             run.settle()

@@ -49,7 +49,7 @@ def train(config: Config, invocation: Invocation) -> float | list[float]:
         checkpoint = store.load_newest(console.warn) if invocation.resume else None
         builder = Builder(config, invocation.trusted, console)
         console.say(f"run {run.path}{report.of_a_sweep(invocation)}")
-        with withdrawn_if_refused(run, invocation):
+        with withdrawn_if_refused(run):
             engine = assemble(builder, invocation, run, checkpoint)
             check_metric_names(engine, config)
         try:
@@ -89,6 +89,8 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     source = None if checkpoint is not None else _weights(builder, invocation, network_of(task))
     if source is not None and (difference := unlike(source, data.spec)) is not None:
         builder.console.warn(difference)  # first: it may be why the weights do not fit
+    if source is None and checkpoint is None and invocation.verb == "finetune":
+        builder.console.say("weights are random; init_from=... starts from trained ones")
     builder.initialise(task, source)
     saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
     plan = builder.place(task, data, settings, saved)

@@ -37,6 +37,7 @@ class RunDirectory:
         self.path = path
         self.record = record
         self._lock = lock
+        self._before: dict[str, Any] | None = None
         self.withdrawn = False
 
     def __enter__(self) -> "RunDirectory":
@@ -104,7 +105,9 @@ class RunDirectory:
         cls.reopen(path)
         with _told(path):
             lock = files.Lock(path)
-        return cls(path, cls.reopen(path).record, lock)
+        run = cls(path, cls.reopen(path).record, lock)
+        run._before = dict(run.record)
+        return run
 
     @classmethod
     def reopen(cls, path: Path) -> "RunDirectory":
@@ -126,8 +129,15 @@ class RunDirectory:
             files.remove(self.path / _ASIDE)
 
     def withdraw(self) -> None:
-        """Undo `create`, as nothing was trained: put back what `overwrite` put aside, or remove the directory."""
+        """Undo `create`, as nothing was trained: put back what `overwrite` put aside, or remove the directory.
+
+        Of a resumed run nothing but its record is put back.
+        """
         self.withdrawn = True
+        if self._before is not None:
+            self.record = dict(self._before)
+            self.save()
+            return
         aside = self.path / _ASIDE
         with _told(self.path):
             for child in self.path.iterdir():

@@ -10,7 +10,7 @@ import torch
 
 from ptft.data.vision.digits import Digits
 from ptft.engine.engine import Engine
-from ptft.errors import DataError, Interrupted, PtftError
+from ptft.errors import ConfigError, DataError, Interrupted, PtftError
 from ptft.task.classification import Classification
 
 QUICK = ("engine.max=12st", "engine.precision=fp32", "engine.batch_size=16", "model=vision/mlp", "engine.log_every=2st")
@@ -109,3 +109,18 @@ def test_the_resuming_command_that_is_printed_works(ptft, monkeypatch, root):
     command = str(stopped.value).rpartition("go on with: ptft ")[2]
     ptft(*command.split())
     assert json.loads(Path(root, "a", "summary.json").read_text())["steps"] == 12
+
+
+def test_a_resume_that_is_refused_leaves_the_run_as_it_was(ptft, capsys):
+    ptft("finetune", "name=a", *QUICK)
+    before = json.loads(Path("outputs/a/run.json").read_text())
+    with pytest.raises(ConfigError, match="has done 12 steps already"):
+        ptft("finetune", "resume=a", "engine.max=4st")
+    assert json.loads(Path("outputs/a/run.json").read_text()) == before
+
+
+def test_random_weights_are_told(ptft, capsys):
+    ptft("finetune", "name=a", *QUICK)
+    assert "weights are random" in capsys.readouterr().out
+    ptft("finetune", "name=b", "init_from=a", *QUICK)
+    assert "weights are random" not in capsys.readouterr().out
