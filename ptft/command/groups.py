@@ -93,7 +93,7 @@ def show_groups(console: Console, title: str, by: str, groups: Sequence[Group], 
         row: dict[str, Any] = {shortened(by, 24): shortened(group.value, 24) or "(none)", "n": found.num_examples}
         row[headline.name] = _value(found.metrics.get(headline.name))
         # Examples that all came out alike tell a bootstrap nothing: it would claim to be certain.
-        row["95% interval"] = f"{low:.4f} to {high:.4f}" if low is not None and low < high else ""
+        row["95% interval"] = f"{low:.4f} to {high:.4f}" if low is not None and high is not None and low < high else ""
         rows.append(row | {name: _value(found.metrics.get(name)) for name in chosen})
     console.table(title, rows)
     if len(groups) > MOST_SHOWN:
