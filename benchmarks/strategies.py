@@ -42,8 +42,8 @@ class Strategy:
 
 
 STRATEGIES = {
-    "scratch": Strategy("from scratch", start=None),
-    "full": Strategy("full"),
+    "scratch": Strategy("from scratch", rates=(1e-3, 3e-3, 1e-2), start=None),
+    "full": Strategy("full", rates=(3e-4, 1e-3, 3e-3)),
     "probe": Strategy("linear probe", ("adapt=linear_probe",), (3e-3, 1e-2)),
     "freeze": Strategy("freeze the first 10 of 18 blocks", ("adapt=freeze", "adapt.blocks=10")),
     "gradual": Strategy("gradual unfreezing", ("adapt=gradual",)),
