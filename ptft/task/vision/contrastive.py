@@ -3,21 +3,19 @@
 Views are made by the data's augmentation; what the projector throws away is kept in the features that enter it.
 """
 
-from collections.abc import Iterable, Mapping
-
 from torch import Tensor, nn
 
 from ptft.data.data_module import Batch, DataSpec
 from ptft.loss.nt_xent import nt_xent_sum
-from ptft.metric.neighbours import NeighbourMetrics, Neighbours
+from ptft.metric.neighbours import NeighbourMetrics
 from ptft.model.parts import feature_dim, replace_head
 from ptft.task.exhibit import Exhibit, label_exhibits
-from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
-from ptft.task.vision.features import FeatureHead, check_parts, embed_neighbours, encoder_export
+from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput
+from ptft.task.vision.features import FeatureHead, WatchedByNeighbours, check_parts, encoder_export
 from ptft.types import PositiveFloat, PositiveInt
 
 
-class Contrastive(Task):
+class Contrastive(WatchedByNeighbours):
     """SimCLR with a projector of two layers in the place of the model's head.
 
     Training batches hold `views` (B, 2, C, H, W), evaluation batches `image` (B, C, H, W). Judged by the accuracy of
@@ -67,7 +65,6 @@ class Contrastive(Task):
         self.temperature = temperature
         self.num_neighbour_examples = neighbour_examples
         self.num_neighbours = neighbours
-        self._neighbours: Neighbours | None = None
         if spec.num_classes == 0:
             self.headline = MetricSpec("effective_rank", "max")
 
@@ -85,16 +82,6 @@ class Contrastive(Task):
     def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:
         """Return NT-Xent summed over the views."""
         return StepOutput({"nt_xent": nt_xent_sum(outputs["projections"], self.temperature)})
-
-    def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
-        """Embed training examples, among which neighbours are looked for."""
-        self._neighbours = embed_neighbours(
-            self,
-            loaders,
-            self.spec,
-            num_examples=self.num_neighbour_examples,
-            num_neighbours=self.num_neighbours,
-        )
 
     def make_metrics(self) -> NeighbourMetrics:
         """Return fresh metrics that look for neighbours in what `before_evaluation` embedded."""

@@ -10,7 +10,7 @@ from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import ConfigError, DataError
 from ptft.metric.neighbours import Neighbours
 from ptft.model.parts import HasParts, replace_head
-from ptft.task.task import ExportSpec
+from ptft.task.task import ExportSpec, Task
 
 
 class FeatureHead(nn.Sequential):
@@ -25,6 +25,24 @@ class FeatureHead(nn.Sequential):
         for layer in self:
             outputs = layer(outputs)
         return outputs, features
+
+
+class WatchedByNeighbours(Task):
+    """A task whose features are watched by nearest neighbours among labelled training examples.
+
+    A subclass gives `features` (B, D) for batches at an evaluation.
+    """
+
+    spec: DataSpec
+    num_neighbour_examples: int
+    num_neighbours: int
+    _neighbours: Neighbours | None = None
+
+    def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
+        """Embed training examples, among which neighbours are looked for."""
+        self._neighbours = embed_neighbours(
+            self, loaders, self.spec, num_examples=self.num_neighbour_examples, num_neighbours=self.num_neighbours
+        )
 
 
 def check_parts(model: nn.Module, task: str) -> None:

@@ -19,8 +19,8 @@ from ptft.model.parts import feature_dim, replace_head
 from ptft.model.vision.patch_decoder import PatchDecoder
 from ptft.model.vision.patches import EncodesPatches, from_patches, to_patches
 from ptft.runtime.random import Draws
-from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
-from ptft.task.vision.features import check_parts, embed_neighbours, encoder_export
+from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput
+from ptft.task.vision.features import WatchedByNeighbours, check_parts, encoder_export
 from ptft.task.vision.pictures import grid, unnormalised
 from ptft.types import PositiveInt, ProperShare
 
@@ -51,7 +51,7 @@ class MaskedMetrics(NeighbourMetrics):
         return super().intervals() | {"loss": mean_intervals(torch.cat(self._losses)[:, None])[0]}
 
 
-class Masked(Task):
+class Masked(WatchedByNeighbours):
     """A masked autoencoder around a vision transformer, whose head is taken off.
 
     Judged by the accuracy of nearest neighbours in the training split where the data have classes, else by the loss.
@@ -107,7 +107,6 @@ class Masked(Task):
         self.normalise_targets = normalise_targets
         self.num_neighbour_examples = neighbour_examples
         self.num_neighbours = neighbours
-        self._neighbours: Neighbours | None = None
         self._shown: list[Tensor] = []
         if spec.num_classes == 0:
             self.headline = MetricSpec("loss", "min")
@@ -163,13 +162,7 @@ class Masked(Task):
     def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
         """Embed training examples, among which neighbours are looked for, and forget the pictures shown last."""
         self._shown = []
-        self._neighbours = embed_neighbours(
-            self,
-            loaders,
-            self.spec,
-            num_examples=self.num_neighbour_examples,
-            num_neighbours=self.num_neighbours,
-        )
+        super().before_evaluation(loaders)
 
     def make_metrics(self) -> MaskedMetrics:
         """Return fresh metrics that look for neighbours in what `before_evaluation` embedded."""

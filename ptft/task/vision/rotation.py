@@ -3,7 +3,6 @@
 Each image is seen turned by 0, 90, 180 and 270 degrees in the same batch, as in the paper; no labels are needed.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,8 +16,8 @@ from ptft.metric.classification import ClassificationMetrics
 from ptft.metric.neighbours import NeighbourMetrics, Neighbours
 from ptft.model.parts import feature_dim, replace_head
 from ptft.task.exhibit import Exhibit, label_exhibits
-from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
-from ptft.task.vision.features import FeatureHead, check_parts, embed_neighbours, encoder_export
+from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput
+from ptft.task.vision.features import FeatureHead, WatchedByNeighbours, check_parts, encoder_export
 from ptft.types import NonNegativeInt, PositiveInt
 
 DEGREES = ("0", "90", "180", "270")
@@ -67,7 +66,7 @@ class RotationMetrics:
         return {"accuracy": accuracy[1:]} | self.neighbours.differences(other.neighbours)
 
 
-class Rotation(Task):
+class Rotation(WatchedByNeighbours):
     """Four rotations of each image, told apart by a linear head in the place of the model's own."""
 
     headline = MetricSpec("accuracy", "max", scale=100.0)
@@ -103,7 +102,6 @@ class Rotation(Task):
         self.spec = spec
         self.num_neighbour_examples = neighbour_examples
         self.num_neighbours = neighbours
-        self._neighbours: Neighbours | None = None
 
     def forward(self, batch: Batch) -> Outputs:
         """Return `logits` (4B, 4), the rotations of an image side by side, and `features` (B, D) of it upright."""
@@ -118,16 +116,6 @@ class Rotation(Task):
         """Return the cross entropy summed over the rotated images."""
         logits = outputs["logits"]
         return StepOutput({"cross_entropy": cross_entropy_sum(logits, turns_of(logits))})
-
-    def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
-        """Embed training examples for neighbour_accuracy."""
-        self._neighbours = embed_neighbours(
-            self,
-            loaders,
-            self.spec,
-            num_examples=self.num_neighbour_examples,
-            num_neighbours=self.num_neighbours,
-        )
 
     def make_metrics(self) -> RotationMetrics:
         """Return fresh metrics over the four rotations."""
