@@ -37,19 +37,19 @@ class Strategy:
 
     title: str
     settings: tuple[str, ...] = ()
-    rates: tuple[float, ...] = (1e-3, 3e-3)
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     start: str | None = PRETRAINED
 
 
 STRATEGIES = {
     "scratch": Strategy("from scratch", rates=(1e-3, 3e-3, 1e-2), start=None),
-    "full": Strategy("full", rates=(3e-4, 1e-3, 3e-3)),
-    "probe": Strategy("linear probe", ("adapt=linear_probe",), (3e-3, 1e-2)),
+    "full": Strategy("full"),
+    "probe": Strategy("linear probe", ("adapt=linear_probe",), (1e-3, 3e-3, 1e-2)),
     "freeze": Strategy("freeze the first 10 of 18 blocks", ("adapt=freeze", "adapt.blocks=10")),
     "gradual": Strategy("gradual unfreezing", ("adapt=gradual",)),
-    "decay": Strategy("layer-wise decay 0.8", ("optimizer.layer_decay=0.8",), (3e-3, 1e-2)),
-    "head": Strategy("head at 10 times the rate", ("optimizer.head_multiplier=10",), (3e-4, 1e-3)),
-    "lora": Strategy("LoRA", ("adapt=lora",), (3e-3, 1e-2)),
+    "decay": Strategy("layer-wise decay 0.8", ("optimizer.layer_decay=0.8",), (1e-3, 3e-3, 1e-2)),
+    "head": Strategy("head at 10 times the rate", ("optimizer.head_multiplier=10",), (1e-4, 3e-4, 1e-3)),
+    "lora": Strategy("LoRA", ("adapt=lora",), (1e-3, 3e-3, 1e-2)),
     "ema": Strategy("full, EMA", ("engine.ema.decay=0.98",), ()),
     "swa": Strategy("full, SWA of the last quarter", ("engine.swa.start=75%", "engine.swa.every=5%"), ()),
 }

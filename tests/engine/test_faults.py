@@ -65,8 +65,9 @@ def stop_and_resume(zygote, path, seconds, expected, number, code, started_after
     """Stop a run by a signal at some moment; it must be recorded, and the resumed run must have the same bits."""
     status = zygote.run_and_send(path, seconds, number)
     output = path.with_name(path.name + ".out")
-    if status in (0, -number):  # it was done, or had not yet come to its run directory
-        assert status == 0 or not (path / "run.json").exists() or started_after is None
+    if status in (0, -number):  # it was done, or its run directory was still being made
+        made = output.exists() and f"run {path}\n" in output.read_text()
+        assert status == 0 or not made or started_after is None
     else:
         assert status == code, output.read_text()[-2000:]
         if f"run {path}\n" in output.read_text():  # else it was still being made
