@@ -4,7 +4,7 @@ Every strategy trains the recipe vision/emoji_mobilenetv2 from the same ImageNet
 and is told by its own settings alone. Its learning rate is the best of a few on validation, over a seed of its own;
 then three seeds train it, and the test split of each is read once. A seed decides order, augmentation and head, and as
 `data.split.seed` also the split, in which the skin variants of one emoji stay together. Finished runs are kept and not
-run again: remove OUTPUT to start anew. About an hour of one core; the table is what docs/fine_tuning.md shows.
+run again: remove OUTPUT to start anew. About 75 minutes of one core; the table is what docs/fine_tuning.md shows.
 """
 
 import argparse
