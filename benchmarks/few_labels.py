@@ -12,22 +12,15 @@ start anew.
 """
 
 import argparse
-import contextlib
-import json
-import math
 import os
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
-from scipy.stats import t as student
-
-from ptft.command import finetune, pretrain
-from ptft.config.hydra_app import launch
+from benchmarks.kept import interval, kept_run
 
 TUNING_SEEDS = (100,)
 
@@ -105,15 +98,7 @@ class Comparison:
 
     def run(self, verb: str, recipe: str, name: str, *settings: str) -> dict[str, Any]:
         """Run `ptft VERB experiment=RECIPE SETTINGS`, unless that is done, and return its summary."""
-        summary = self.output / name / "summary.json"
-        if not summary.is_file():
-            command = {"pretrain": pretrain.run, "finetune": finetune.run}[verb]
-            words = [f"experiment=vision/{recipe}", f"output_root={self.output}", f"name={name}", "overwrite=true"]
-            self.output.mkdir(parents=True, exist_ok=True)
-            with (self.output / "log.txt").open("a") as log, contextlib.redirect_stdout(log):
-                launch(verb, [*words, *settings, *self.overrides], command)
-        result: dict[str, Any] = json.loads(summary.read_bytes())
-        return result
+        return kept_run(self.output, verb, name, f"experiment=vision/{recipe}", *settings, *self.overrides)
 
     def start(self, side: Side) -> Path | None:
         """Return the run that a side starts from, after making it where it is not given; None: from scratch."""
@@ -149,12 +134,6 @@ class Comparison:
 
 
 # --- Table ------------------------------------------------------------------------------------------------------------
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of values, one a seed, and half the width of its 95% t-interval."""
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.mean(values), float(student.ppf(0.975, len(values) - 1)) * error
 
 
 def table(scores: dict[Side, list[float]]) -> list[str]:

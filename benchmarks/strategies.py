@@ -8,9 +8,6 @@ run again: remove OUTPUT to start anew. About 75 minutes of one core; the table 
 """
 
 import argparse
-import contextlib
-import json
-import math
 import os
 import statistics
 from collections.abc import Sequence
@@ -20,15 +17,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
-from scipy.stats import t as student
-
-from ptft.command import evaluate, finetune
-from ptft.config.hydra_app import launch
+from benchmarks.kept import interval, kept_run
 
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100
-PRETRAINED = "PRETRAINED"
-"""Stands for the weights in the settings of a strategy."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +30,11 @@ class Strategy:
     title: str
     settings: tuple[str, ...] = ()
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    start: str | None = PRETRAINED
+    pretrained: bool = True
 
 
 STRATEGIES = {
-    "scratch": Strategy("from scratch", rates=(1e-3, 3e-3, 1e-2), start=None),
+    "scratch": Strategy("from scratch", rates=(1e-3, 3e-3, 1e-2), pretrained=False),
     "full": Strategy("full"),
     "probe": Strategy("linear probe", ("adapt=linear_probe",), (1e-3, 3e-3, 1e-2)),
     "freeze": Strategy("freeze the first 10 of 18 blocks", ("adapt=freeze", "adapt.blocks=10")),
@@ -63,27 +55,14 @@ class Contest:
     weights: Path
     overrides: tuple[str, ...]
 
-    def run(self, verb: str, name: str, *words: str) -> dict[str, Any]:
-        """Run a command, unless that is done, and return its summary."""
-        summary = self.output / name / "summary.json"
-        if not summary.is_file():
-            command = {"finetune": finetune.run, "evaluate": evaluate.run}[verb]
-            common = [f"output_root={self.output}", f"name={name}", "overwrite=true"]
-            self.output.mkdir(parents=True, exist_ok=True)
-            with (self.output / "log.txt").open("a") as log, contextlib.redirect_stdout(log):
-                launch(verb, [*words, *common], command)
-        result: dict[str, Any] = json.loads(summary.read_bytes())
-        return result
-
     def train(self, key: str, rate: float, seed: int) -> dict[str, Any]:
         """Return the summary of one training run."""
         strategy = STRATEGIES[key]
-        start = [f"init_from={self.weights}"] if strategy.start else []
+        start = [f"init_from={self.weights}"] if strategy.pretrained else []
         seeds = [f"optimizer.lr={rate}", f"engine.seed={seed}", f"data.split.seed={seed}"]
         recipe = "experiment=vision/emoji_mobilenetv2"
-        return self.run(
-            "finetune", f"{key}_lr{rate:g}_seed{seed}", recipe, *start, *strategy.settings, *seeds, *self.overrides
-        )
+        name = f"{key}_lr{rate:g}_seed{seed}"
+        return kept_run(self.output, "finetune", name, recipe, *start, *strategy.settings, *seeds, *self.overrides)
 
     def best_rate(self, key: str) -> float:
         """Return the learning rate of the highest validation accuracy; one that is not tuned takes that of `full`."""
@@ -96,15 +75,13 @@ class Contest:
     def flipped(self, rate: float, seed: int) -> dict[str, Any]:
         """Return the summary of evaluating a run of `full` with test-time flips."""
         name = f"full_lr{rate:g}_seed{seed}"
-        return self.run(
-            "evaluate", f"{name}_flips", f"run={(self.output / name).resolve()}", "task.test_time_flips=true"
+        return kept_run(
+            self.output,
+            "evaluate",
+            f"{name}_flips",
+            f"run={(self.output / name).resolve()}",
+            "task.test_time_flips=true",
         )
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of some values and half the width of its 95% t-interval."""
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.mean(values), float(student.ppf(0.975, len(values) - 1)) * error
 
 
 def percent(summaries: Sequence[dict[str, Any]], name: str) -> list[float]:

@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+SMALL = ("data=vision/image_folder", "data.path=photos", "data.size=8", "model=vision/mlp", "task=classification",
+         "engine.batch_size=8", "engine.max=2st", "data.num_workers=2")  # fmt: skip
+"""A training of two steps on `photos`, for the command line."""
+
 
 def picture(path, seed=0, size=(12, 10), **settings):
     """Write a picture of noise, (width, height), and return its path."""
