@@ -24,6 +24,14 @@ class DataError(PtftError):
     """A data set is missing, empty or not what it should be."""
 
 
+class RowError(DataError):
+    """A row that a user gave cannot be read; `row` is its place among those given."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 class CheckpointError(PtftError):
     """A checkpoint or a run directory is missing, damaged, locked or of another model."""
 

@@ -17,7 +17,7 @@ from torch import nn
 from ptft.adapt.adapt import Adapt, describe
 from ptft.adapt.load import load_weights
 from ptft.command.source import read_source
-from ptft.config.resolve import instantiate
+from ptft.config.resolve import component_class, instantiate
 from ptft.data.data_module import BatchPlan, DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
@@ -78,19 +78,33 @@ class Builder:
                 values[name] = kind(**values[name])
         return EngineSettings(**values)
 
-    def data(self, spec: DataSpec | None = None) -> DataModule:
-        """Build and set up the data set; `spec` is that of a run it must fit."""
-        if self.config.get("offline"):
-            os.environ["HF_HUB_OFFLINE"] = "1"  # the switch that every download looks at
-        data: DataModule = self.make("data", self.make_all("augmentation"))
+    def data(self, spec: DataSpec | None = None, weights: Path | None = None) -> DataModule:
+        """Build and set up the data set.
+
+        Args:
+            spec: That of a run which the data must fit.
+            weights: Where the weights of a new run come from; the data take over what those expect.
+        """
+        data = self.unread_data()
+        if weights is not None:
+            data.start_from(weights)
         data.setup(spec)
         self.console.say(data.describe())
         for warning in data.warnings():
             self.console.warn(warning)
         return data
 
+    def unread_data(self) -> DataModule:
+        """Build the data set without reading anything."""
+        if self.config.get("offline"):
+            os.environ["HF_HUB_OFFLINE"] = "1"  # the switch that every download looks at
+        data: DataModule = self.make("data", self.make_all("augmentation"))
+        return data
+
     def task(self, spec: DataSpec, seed: int) -> Task:
-        """Build the model and the task around it; the seed decides the initial weights."""
+        """Build the model, for the output that the task wants, and the task around it; the seed decides the weights."""
+        kind = component_class(self.config["task"], trusted=self.trusted, group="task")
+        spec = dataclasses.replace(spec, output=getattr(kind, "output", Task.output))
         torch.manual_seed(seed)
         with warnings.catch_warnings():
             # A model of data without labels has a head of no classes; that is meant.
@@ -145,7 +159,13 @@ class Builder:
             return saved
         task.train()
         loader = data.train_loader(
-            BatchPlan(batch_size=settings.batch_size, seed=settings.seed, views=task.views, device=device)
+            BatchPlan(
+                batch_size=settings.batch_size,
+                seed=settings.seed,
+                views=task.views,
+                device=device,
+                transform=task.own_transform,
+            )
         )
         return resolve_plan(settings, task, next(iter(loader)), self.console.warn)
 

@@ -45,7 +45,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         summary = report.summarise(result, bench.split)
         recorder = Recorder(own, builder.make_all("logger", own.path, 0))
         recorder.row({"step": checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
-        recorder.pictures(checkpoint.step, result.media)
+        recorder.media(checkpoint.step, result.media)
         recorder.close()
         report.write_predictions(own, result.records, bench.task.label_names(), bench.data.paths())
         own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})

@@ -89,7 +89,8 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint) -> Benc
     plan = Plan.from_json(checkpoint.state["plan"])
     task.to(device)
     apply_memory_format(task, plan.memory_format)
-    batches = BatchPlan(batch_size=max(settings.batch_size, EVALUATION_BATCH), device=device)
+    size = max(settings.batch_size, EVALUATION_BATCH)
+    batches = BatchPlan(batch_size=size, device=device, transform=task.own_transform)
     loaders = dict(data.evaluation_loaders(batches))
     if split == "all":
         loaders["all"] = data.every_example(batches)

@@ -122,7 +122,9 @@ def count_parameters(task: Task, optimizers: Iterable[PhaseOptimizer]) -> dict[s
 
 
 def write_preprocessing(run: RunDirectory, spec: DataSpec) -> None:
-    """Write model/preprocessing.json: what later commands must know of the data."""
+    """Write model/preprocessing.json, what later commands must know of the data, and the files that belong to it."""
+    for name, text in spec.files.items():
+        run.write_text(f"model/{name}", text)
     run.write_json("model/preprocessing.json", spec.to_json())
 
 

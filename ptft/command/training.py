@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from torch import nn
 
 from ptft.command import report
 from ptft.command.build import Builder, network_of
@@ -15,6 +14,7 @@ from ptft.command.remote import bring, with_weights_here
 from ptft.command.running import as_yaml, open_run, recorded, withdrawn_if_refused
 from ptft.command.source import damaged, read_json
 from ptft.config.invocation import Invocation
+from ptft.config.resolve import component_class
 from ptft.data.data_module import DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
@@ -25,7 +25,7 @@ from ptft.errors import (
     ConfigError,
     DataError,
 )
-from ptft.model.exchange import Exchanges
+from ptft.model.exchange import Exchanges, NamesFolder
 from ptft.model.parts import HasParts
 from ptft.runtime.find import find_weights
 
@@ -82,11 +82,16 @@ def finished_summary(config: Config, invocation: Invocation) -> dict[str, Any] |
 def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkpoint: Checkpoint | None) -> Engine:
     """Build everything in order, and put a resumed run where its checkpoint stands."""
     settings = builder.settings()
-    data = builder.data(saved_spec(run.path) if checkpoint is not None else None)
+    new = checkpoint is None
+    weights = _named_weights(builder, invocation) if new else None
+    data = builder.data(None if new else saved_spec(run.path), weights or (_folder_of_model(builder) if new else None))
     write_rejected(run, data)
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
     task = builder.task(data.spec, settings.seed)
-    source = None if checkpoint is not None else _weights(builder, invocation, network_of(task))
+    source = None
+    if new:
+        network = network_of(task)
+        source = weights or (network.pretrained if isinstance(network, Exchanges) else None)
     if source is not None and (difference := unlike(source, data.spec)) is not None:
         builder.console.warn(difference)  # first: it may be why the weights do not fit
     if source is None and checkpoint is None and invocation.verb == "finetune":
@@ -180,8 +185,8 @@ def saved_spec(run: Path) -> DataSpec | None:
     if not path.is_file():
         return None
     try:
-        return DataSpec.from_json(read_json(path))
-    except TypeError as error:
+        return DataSpec.from_json(read_json(path), lambda name: (path.parent / Path(name).name).read_text())
+    except (TypeError, OSError, UnicodeDecodeError) as error:
         raise damaged(path, error) from None
 
 
@@ -220,18 +225,20 @@ def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> No
     report.write_preprocessing(run, data.spec)
 
 
-def _weights(builder: Builder, invocation: Invocation, network: nn.Module) -> Path | None:
-    """Return where the initial weights lie; a run stopped before its first checkpoint starts from them anew.
-
-    What `init_from=` names comes before what the model itself names.
-    """
+def _named_weights(builder: Builder, invocation: Invocation) -> Path | None:
+    """Return where the weights that `init_from=` names lie; a run stopped early starts from them anew."""
     config = builder.config
     source = invocation.init_from
     if source is None and config.get("init_from"):
         source = find_weights(config["init_from"], config["output_root"])
-    if source is None:
-        return network.pretrained if isinstance(network, Exchanges) else None
-    return bring(source, bool(config.get("offline")), builder.console.say)
+    return None if source is None else bring(source, bool(config.get("offline")), builder.console.say)
+
+
+def _folder_of_model(builder: Builder) -> Path | None:
+    """Return the folder that the model itself starts from, if the data must follow it (`NamesFolder`)."""
+    node = builder.config["model"]
+    kind = component_class(node, trusted=builder.trusted, group="model")
+    return kind.weights_folder(node) if isinstance(kind, NamesFolder) else None
 
 
 def _farewell(

@@ -145,8 +145,20 @@ def instantiate(node: Mapping[str, Any], *supplied: Any, trusted: Sequence[str] 
     left_out = {"_target_", *(f.name for f in reserved(group).fields)}
     left_out -= {f.name for f in component.record.fields}
     settings = component.record.convert({name: value for name, value in node.items() if name not in left_out})
-    made = getattr(importlib.import_module(component.source.module), component.definition.name)
-    return made(*supplied, **settings)
+    return _imported(component)(*supplied, **settings)
+
+
+def component_class(node: Mapping[str, Any], trusted: Sequence[str] = (), group: str = "") -> Any:
+    """Return the class or function that a checked config node names.
+
+    Raises:
+        ConfigError: The target is not one that this group may name.
+    """
+    return _imported(find_component(group, node["_target_"], trusted))
+
+
+def _imported(component: Component) -> Any:
+    return getattr(importlib.import_module(component.source.module), component.definition.name)
 
 
 def find_plugin(package: str) -> str | None:

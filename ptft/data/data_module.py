@@ -2,14 +2,16 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ptft.errors import DataError
+from ptft.runtime.random import Draws
 
 Batch = dict[str, Any]
 """Tensors with the domain's own names (image, label | input_ids, attention_mask, labels ...), all of the same first
@@ -21,14 +23,21 @@ class DataSpec:
     """What later commands must know of the data; travels with the model as `model/preprocessing.json`.
 
     Attributes:
-        kind: `image` for now; tells which fields below mean something.
-        shape: Shape of one example as the model sees it: (channels, height, width).
+        kind: `image` or `text`; tells which fields below mean something.
+        shape: Shape of one example as the model sees it: (channels, height, width), or (tokens at most,).
         classes: Class names in the order of their label numbers; empty without labels.
         mean: Per-channel mean of the training split, in [0, 1].
         std: Per-channel standard deviation of the training split, in [0, 1].
         fingerprint: Digest of the examples, their labels and their split.
         preprocessing: Whatever else decides what the model sees of an example, as plain JSON values: sides, resizing,
             background. A model is only used on data prepared in the same way.
+        inputs: Names of the batch's tensors that a network takes, in the order of its arguments.
+        target: What the labels are: `class` (one of the classes, an example), `labels` (any number of them), `value`
+            (a number), `tags` (a class a token), `span` (an answer within the text), `tokens` (the text itself).
+        output: What the task wants of the network, a word of `ptft.model.spec`; the builder sets it, it is not saved.
+        vocab_size: Token numbers lie in [0, vocab_size); 0: no text.
+        special_tokens: Token numbers by role, those there are: pad, unk, cls, sep, mask, bos, eos.
+        files: Texts by file name (tokenizer.json) that lie beside preprocessing.json, as other libraries read them.
     """
 
     kind: str
@@ -38,6 +47,12 @@ class DataSpec:
     std: tuple[float, ...] = ()
     fingerprint: str = ""
     preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: tuple[str, ...] = ("image",)
+    target: str = "class"
+    output: str = "classes"
+    vocab_size: int = 0
+    special_tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -45,14 +60,22 @@ class DataSpec:
         return len(self.classes)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the specification as plain JSON values."""
-        return dataclasses.asdict(self)
+        """Return the specification as plain JSON values; of `files` only the names, as their texts lie beside it."""
+        values = dataclasses.asdict(self)
+        del values["output"]
+        return {**values, "files": sorted(self.files)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "DataSpec":
-        """Build a specification from what `to_json` returned."""
+    def from_json(cls, values: Mapping[str, Any], read: Callable[[str], str] | None = None) -> "DataSpec":
+        """Build a specification from what `to_json` returned.
+
+        Args:
+            values: The JSON values.
+            read: Returns the text of a file by its name; None: `files` stays empty.
+        """
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**fields)
+        names = fields.pop("files", ())
+        return cls(**fields, files={name: read(name) for name in names} if read is not None else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +96,8 @@ class BatchPlan:
         rank: This process among `world`; a rank takes its share of each global batch.
         world: The number of processes.
         num_workers: Threads that make batches ahead; 0 makes them in the training thread. Never changes a value.
+        transform: What the task adds to every batch, last of all (`Task.transform`): masked tokens, say. Its draws are
+            those of the example in its epoch; in evaluation they are always the same. None: nothing.
     """
 
     batch_size: int
@@ -83,10 +108,65 @@ class BatchPlan:
     rank: int = 0
     world: int = 1
     num_workers: int = 0
+    transform: Callable[[Batch, Draws], Batch] | None = None
+
+
+def transformed(
+    batch: Batch, transform: Callable[[Batch, Draws], Batch] | None, seed: int = 0, epoch: Tensor | None = None
+) -> Batch:
+    """Return a batch with what the task adds to it: the last thing that a loader does.
+
+    Args:
+        batch: The batch.
+        transform: `BatchPlan.transform`.
+        seed: Seed of the draws; in evaluation 0.
+        epoch: (B,) int64, the epoch of each example; None, in evaluation: 0.
+    """
+    if transform is None:
+        return batch
+    index = batch["index"]
+    draws = Draws(seed, torch.zeros_like(index) if epoch is None else epoch, index)
+    return transform(batch, draws.child("task"))
 
 
 class DataModule(ABC):
     """A data set with its splits, its preprocessing and its loaders."""
+
+    def start_from(self, folder: Path) -> None:  # noqa: B027 - most data take nothing over
+        """Take over what the weights in a folder expect of the data, a tokenizer say; nothing by default.
+
+        Called before `setup`, and only where a new run starts from weights.
+
+        Raises:
+            DataError: The folder holds something that these data cannot follow.
+        """
+
+    def restore(self, spec: DataSpec) -> None:
+        """Take the preprocessing of a run without reading any data; enough for `batch_of`.
+
+        Raises:
+            DataError: These data cannot be predicted on.
+        """
+        raise DataError(f"{type(self).__name__} cannot be predicted on")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that `batch_of` reads of a row, the first of them required: `text`, `text_pair`, `file` ..."""
+        return ()
+
+    def batch_of(self, rows: Sequence[Mapping[str, Any]], device: torch.device) -> Batch:
+        """Return new examples as a batch, prepared as for evaluation; `index` is the place in `rows`.
+
+        A row that becomes several windows stands in the batch as often, with the same `index`.
+
+        Args:
+            rows: What a user gives: a text, or the path of a picture, by `fields`.
+            device: Where the batch must lie.
+
+        Raises:
+            RowError: A row cannot be read; it says which.
+        """
+        raise DataError(f"{type(self).__name__} cannot be predicted on")
 
     @abstractmethod
     def setup(self, spec: DataSpec | None = None) -> None:

@@ -303,7 +303,7 @@ class FilePictures(DataModule):
         # A listing goes class by class: the first examples of it would be of one class. Of equal rows it is one order.
         order = permute(torch.arange(len(rows)), len(rows), 0, 0)[plan.rank :: plan.world]
         share = torch.from_numpy(rows)[order]
-        return EvaluationBatches(self._store(plan.device), share, plan.batch_size, self._workers())
+        return EvaluationBatches(self._store(plan.device), share, plan.batch_size, self._workers(), plan.transform)
 
     def pictures(self, index: Tensor) -> Tensor:
         """Return some pictures as evaluated: (n, C, S, S) uint8."""

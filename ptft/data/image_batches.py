@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ptft.data.data_module import Batch, BatchPlan, DataSpec
+from ptft.data.data_module import Batch, BatchPlan, DataSpec, transformed
 from ptft.data.image_arrays import ImageArrays
 from ptft.runtime.prefetch import Pieces, prefetch, then
 from ptft.runtime.random import Draws, stream_indices
@@ -181,7 +181,7 @@ class TrainingBatches:
     def _finish(self, batch: Batch) -> Batch:
         epoch = batch.pop("epoch")
         if self._gathering.ready:
-            return batch
+            return self._transformed(batch, epoch)
         views, index, label = self._plan.views, batch["index"], batch["label"]
         if self._augmentations:
             draws = Draws(self._plan.seed, epoch, index)
@@ -195,8 +195,13 @@ class TrainingBatches:
             batch = augment(batch, draws.child(name))
         image = self._store.normalise(batch["image"])
         if views == 1:
-            return {**batch, "image": image}
-        return {"views": image.view(-1, views, *image.shape[1:]), "label": label, "index": index}
+            return self._transformed({**batch, "image": image}, epoch)
+        return self._transformed(
+            {"views": image.view(-1, views, *image.shape[1:]), "label": label, "index": index}, epoch
+        )
+
+    def _transformed(self, batch: Batch, epoch: Tensor) -> Batch:
+        return transformed(batch, self._plan.transform, self._plan.seed, epoch)
 
 
 def _stream(
@@ -231,8 +236,16 @@ class EvaluationBatches:
     Examples that the store leaves out, as their files broke, are missing; a batch of none at all does not come.
     """
 
-    def __init__(self, store: Store, rows: Tensor, batch_size: int, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rows: Tensor,
+        batch_size: int,
+        num_workers: int = 0,
+        transform: Callable[[Batch, Draws], Batch] | None = None,
+    ) -> None:
         self._store = store
+        self._transform = transform
         self._rows = rows.to(store.device)
         self._batch_size = batch_size
         self._num_workers = num_workers if store.device.type == "cpu" else 0
@@ -258,4 +271,5 @@ class EvaluationBatches:
     @torch.no_grad()
     def _finish(self, batch: Batch) -> Batch:
         image = batch["image"]
-        return {**batch, "image": self._store.normalise(image) if image.dtype == torch.uint8 else image}
+        batch = {**batch, "image": self._store.normalise(image) if image.dtype == torch.uint8 else image}
+        return transformed(batch, self._transform)

@@ -169,7 +169,7 @@ class InMemoryImages(DataModule):
 
     def _in_order(self, rows: Rows, plan: BatchPlan) -> EvaluationBatches:
         share = torch.from_numpy(rows[plan.rank :: plan.world].copy())
-        return EvaluationBatches(self._store(plan.device), share, plan.batch_size)
+        return EvaluationBatches(self._store(plan.device), share, plan.batch_size, transform=plan.transform)
 
     def pictures(self, index: torch.Tensor) -> torch.Tensor:
         """Return the images of some rows: (n, C, H, W) uint8."""

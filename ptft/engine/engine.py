@@ -213,7 +213,7 @@ class Engine:
         value = result.metrics[self.tracker.objective.metric.name]
         for optimizer in self.optimizers.values():
             optimizer.schedule.schedule.observe(value, is_best)
-        self.recorder.pictures(step, result.media)
+        self.recorder.media(step, result.media)
         self.line.show({str(self.tracker.objective): value})
         self.stopwatch.exclude(result.seconds)
         self._announce(step, row, is_best)
@@ -327,6 +327,7 @@ class Engine:
             seed=self.settings.seed,
             start_step=start,
             views=self.task.views,
+            transform=self.task.own_transform,
             device=self.device,
             rank=self.world.rank,
             world=self.world.size,

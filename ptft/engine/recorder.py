@@ -1,4 +1,4 @@
-"""Where metrics and pictures of a run go: metrics.jsonl and report/ always, and whatever loggers were asked for."""
+"""Where a run's metrics, pictures and texts go: metrics.jsonl and report/ always, and the loggers asked for."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from ptft.task.task import Media
 
 
 class Recorder:
-    """Writes rows of metrics and pictures."""
+    """Writes rows of metrics, pictures and texts."""
 
     def __init__(self, run: RunDirectory, loggers: Sequence[Logger] = ()) -> None:
         self.run = run
@@ -21,17 +21,21 @@ class Recorder:
         for logger in self.loggers:
             logger.scalars(int(position["step"]), values)
 
-    def pictures(self, step: int, media: Media) -> None:
-        """Write pictures as PNG and hand them to the loggers."""
-        if not media:
-            return
-        from torchvision.utils import save_image
+    def media(self, step: int, media: Media) -> None:
+        """Write pictures as PNG and texts as they are, and hand both to the loggers."""
+        images = {name: value for name, value in media.items() if not isinstance(value, str)}
+        texts = {name: value for name, value in media.items() if isinstance(value, str)}
+        for name, text in texts.items():
+            self.run.write_text(f"report/{name}_{step:08d}.txt", text + "\n")
+        if images:
+            from torchvision.utils import save_image
 
-        self.report.mkdir(exist_ok=True)
-        for name, picture in media.items():
-            save_image(picture, self.report / f"{name}_{step:08d}.png")
+            self.report.mkdir(exist_ok=True)
+            for name, picture in images.items():
+                save_image(picture, self.report / f"{name}_{step:08d}.png")
         for logger in self.loggers:
-            logger.pictures(step, media)
+            logger.pictures(step, images)
+            logger.texts(step, texts)
 
     def close(self) -> None:
         """Close the loggers."""

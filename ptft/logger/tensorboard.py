@@ -1,4 +1,4 @@
-"""Curves and pictures for TensorBoard, in the run's own folder."""
+"""Curves, pictures and texts for TensorBoard, in the run's own folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +30,11 @@ class TensorBoard:
         """Add pictures."""
         for name, picture in pictures.items():
             self._writer.add_image(name, picture, step)
+
+    def texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Add texts, as they are: indented, so that TensorBoard's Markdown leaves them alone."""
+        for name, text in texts.items():
+            self._writer.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()), step)
 
     def close(self) -> None:
         """Write what is still in memory and close the file."""

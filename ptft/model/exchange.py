@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -27,4 +27,18 @@ class Exchanges(Protocol):
 
     def write_pretrained(self, folder: Path, labels: Sequence[str]) -> None:
         """Write model.safetensors and config.json, with the class names, into an empty folder."""
+        ...
+
+
+@runtime_checkable
+class NamesFolder(Protocol):
+    """A class of networks whose settings name the folder they start from, with a tokenizer that the data must use."""
+
+    def weights_folder(self, settings: Mapping[str, Any]) -> Path | None:
+        """Return the folder that the settings of such a network name, fetched if need be, or None.
+
+        Raises:
+            ConfigError: They name none that there is.
+            FetchError: It is not here and cannot be fetched.
+        """
         ...

@@ -1,8 +1,17 @@
-"""What a model must know of the data before it can be built: the shape of one example and the number of classes.
+"""What a model must know before it can be built: the shape of an example, the classes or the vocabulary, its output.
 
 `data/data_module.py`'s DataSpec fits this; models lean on no more than this, so that they need not import the data.
+
+What a network gives is one of these words, which the task chooses (`Task.output`):
+    classes       logits (B, classes), one row an example; with the target `value` one number: (B, 1)
+    tags          logits (B, T, classes), one row a token
+    span          logits (B, T, 2): where an answer begins, and where it ends
+    masked        logits (B, T, vocabulary), each token from those around it
+    causal        logits (B, T, vocabulary), the next token from those before it
+    pretraining   logits (B, T, vocabulary) as `masked`, and (B, 2): does the second segment follow the first
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ptft.errors import ConfigError
@@ -13,12 +22,42 @@ class ModelSpec(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example: (channels, height, width) for images."""
+        """The shape of one example: (channels, height, width) for images, (tokens at most,) for text."""
         ...
 
     @property
     def num_classes(self) -> int:
         """The number of classes: the width of the logits."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """What the labels are: class, labels, value, tags, span or tokens."""
+        ...
+
+    @property
+    def output(self) -> str:
+        """What the network must give."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Token numbers lie in [0, vocab_size); 0: the data are no text."""
+        ...
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Token numbers by role, those there are: pad, unk, cls, sep, mask, bos, eos."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the network takes, in order."""
         ...
 
 

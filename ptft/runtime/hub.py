@@ -6,12 +6,25 @@ from pathlib import Path
 
 from ptft.errors import ConfigError, FetchError
 from ptft.runtime.download import CONNECT_SECONDS, forbidden, within
+from ptft.runtime.find import is_path
 
 WANTED = ("config.json", "preprocessor_config.json", "model.safetensors", "model.safetensors.index.json")
 """Files of a snapshot that are read; beside them the shards that the index names."""
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.*", "merges.txt")
+"""Files of a tokenizer, of those models that read text."""
 SHARDS = "model-*-of-*.safetensors"
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
 """`org/name`, or an old name without organisation, and after `@` a branch, tag or commit."""
+
+
+def model_folder(name: str, *, pretrained: bool) -> Path:
+    """Return the folder of a model that `model.name=` names: a path, or a name of the hub.
+
+    Raises:
+        ConfigError: That is no name of a model.
+        FetchError: It is not in the cache and cannot be fetched.
+    """
+    return Path(name).expanduser() if is_path(name) else snapshot(name, weights=pretrained)
 
 
 def snapshot(name: str, *, weights: bool, offline: bool = False, say: Callable[[str], None] = lambda _: None) -> Path:
@@ -32,7 +45,7 @@ def snapshot(name: str, *, weights: bool, offline: bool = False, say: Callable[[
     from huggingface_hub import constants, snapshot_download
 
     repository, _, revision = name.partition("@")
-    patterns = [*WANTED, SHARDS] if weights else list(WANTED[:2])
+    patterns = [*WANTED, SHARDS, *TOKENIZER] if weights else [*WANTED[:2], *TOKENIZER]
     cached = _cached(repository, revision or None)
     if cached is not None and _whole(cached, weights):
         return cached

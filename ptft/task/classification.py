@@ -21,7 +21,7 @@ from ptft.types import DropRate
 
 
 class Classification(Task):
-    """One label an example; batches hold `image` and `label`, mixed ones also `partner_label` and `label_share`.
+    """One label an example; batches hold the network's inputs and `label`, mixed ones also what tells the mixture.
 
     Evaluation reports the plain cross entropy as `loss`: smoothing and mixing shape the training alone.
     """
@@ -32,7 +32,7 @@ class Classification(Task):
     def __init__(
         self, model: nn.Module, spec: DataSpec, *, label_smoothing: DropRate = 0.0, test_time_flips: bool = False
     ) -> None:
-        """Wrap a network that maps images (B, C, H, W) to logits (B, classes).
+        """Wrap a network that maps the data's inputs - images (B, C, H, W), or tokens - to logits (B, classes).
 
         Args:
             model: The network.
@@ -57,10 +57,10 @@ class Classification(Task):
 
     def forward(self, batch: Batch) -> Outputs:
         """Return {"logits": (B, classes)}; with flips at test time the logarithms of the mean probabilities."""
-        image = batch["image"]
-        logits: Tensor = self.model(image)
+        logits: Tensor = self.model(*(batch[name] for name in self.spec.inputs))
         if self.training or not self.test_time_flips:
             return {"logits": logits}
+        image = batch["image"]
         both = [at_least_float32(values).log_softmax(1) for values in (logits, self.model(image.flip(-1)))]
         return {"logits": torch.logaddexp(*both) - math.log(2)}
 

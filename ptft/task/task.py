@@ -4,7 +4,7 @@ A Task owns meaning, the Engine owns time: a task knows no device, no optimizer 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from ptft.data.data_module import Batch
 from ptft.errors import ConfigError
+from ptft.runtime.random import Draws
 from ptft.task.exhibit import Exhibit
 
 Outputs = dict[str, Tensor]
 Records = dict[str, Tensor]
 """Per example, all of the same first dimension and on the CPU: index, label, prediction, score."""
-Media = dict[str, Tensor]
-"""Pictures to look at by name: (3 or 1, height, width) float in [0, 1]."""
+Media = dict[str, Tensor | str]
+"""Pictures, (3 or 1, height, width) float in [0, 1], and texts to look at, by name."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,23 @@ class Task(nn.Module, ABC):
     """Augmented views of each example that a training batch holds."""
     labelled: bool = True
     """False: needs no labels to train."""
+    output: str = "classes"
+    """What the network must give, a word of `ptft.model.spec`; the model is built for it."""
     mixed_labels: bool = False
     """True: the loss reads `partner_label` and `label_share`, which augmentations that mix images add to a batch."""
+
+    def transform(self, batch: Batch, draws: Draws) -> Batch:
+        """Return a batch with what this task adds to it - masked tokens, say - before it reaches the engine.
+
+        Called by the loaders, last of all, in their threads: a pure function of the batch and `draws`, which are those
+        of each example in its epoch (in evaluation the same every time).
+        """
+        return batch
+
+    @property
+    def own_transform(self) -> Callable[[Batch, Draws], Batch] | None:
+        """`transform` where the task has one of its own, as a BatchPlan takes it; else None, which costs nothing."""
+        return self.transform if type(self).transform is not Task.transform else None
 
     @abstractmethod
     def forward(self, batch: Batch) -> Outputs:
@@ -145,8 +161,25 @@ class Task(nn.Module, ABC):
     def evaluation_step(self, outputs: Outputs, batch: Batch, metrics: Any) -> Records:
         """Update the metrics made by `make_metrics` and return what is kept of each example."""
 
+    def decode(self, outputs: Outputs, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what a user reads of each row: labels and probabilities, entities, answers; plain JSON values.
+
+        Args:
+            outputs: What `forward` gave for the batch.
+            batch: What `DataModule.batch_of(rows)` gave; its `index` tells the row of each example.
+            rows: What the user gave.
+
+        Raises:
+            ConfigError: The task says nothing of single examples.
+        """
+        raise ConfigError(f"task {type(self).__name__} predicts nothing of single examples")
+
+    def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what a user reads of each row. Called in evaluation mode, without gradients, under autocast."""
+        return self.decode(self(batch), batch, rows)
+
     def samples(self, generator: torch.Generator) -> Media | None:
-        """Return pictures to look at after an evaluation, or None; draws only from `generator` (on the CPU)."""
+        """Return pictures or texts to look at after an evaluation, or None; draws only from `generator` (CPU)."""
         return None
 
     def exhibits(self, records: Records) -> list[Exhibit]:

@@ -16,8 +16,7 @@ from ptft.model.parts import Parts, feature_dim, replace_head
 from ptft.model.spec import ModelSpec, image_shape
 from ptft.model.vision.discovery import discover_parts
 from ptft.model.vision.vit import resized_positions
-from ptft.runtime.find import is_path
-from ptft.runtime.hub import snapshot
+from ptft.runtime.hub import model_folder
 
 POSITIONS = "embeddings.position_embeddings"
 """How the learned positions of ViT-like models end: (1, special tokens + patches, width)."""
@@ -40,7 +39,7 @@ class TransformersClassifier(nn.Module):
             FetchError: It is not here and cannot be fetched.
         """
         super().__init__()
-        folder = Path(name).expanduser() if is_path(name) else snapshot(name, weights=pretrained)
+        folder = model_folder(name, pretrained=pretrained)
         if not (folder / "config.json").is_file():
             raise ConfigError(f"model.name={name}: there is no {folder}/config.json; expected a folder of transformers")
         self.pretrained = folder if pretrained else None
