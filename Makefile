@@ -27,7 +27,7 @@ demo: $(READY)  ## Pre-train, fine-tune and evaluate on real images, and compare
 	@$(BIN)/python -m benchmarks.demo
 
 test: $(READY)  ## Run the tests (minutes)
-	@$(SINGLE) $(BIN)/python -m pytest
+	@$(SINGLE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## Run the long tests too
 	@$(SINGLE) $(BIN)/python -m pytest -m 'slow or not slow'

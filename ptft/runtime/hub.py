@@ -10,7 +10,14 @@ from ptft.runtime.find import is_path
 
 WANTED = ("config.json", "preprocessor_config.json", "model.safetensors", "model.safetensors.index.json")
 """Files of a snapshot that are read; beside them the shards that the index names."""
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.*", "merges.txt")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 """Files of a tokenizer, of those models that read text."""
 SHARDS = "model-*-of-*.safetensors"
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", re.ASCII)
