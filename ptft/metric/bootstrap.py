@@ -49,6 +49,26 @@ def mean_intervals(values: Tensor) -> list[Interval]:
     return [percentiles(column) for column in torch.cat(means).unbind(dim=1)]
 
 
+def sum_intervals(values: Tensor, metrics: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Interval]:
+    """Return the 95% interval of metrics that depend on the examples through sums: ratios of them, an F1.
+
+    Args:
+        values: (N, K) K values of each of N examples.
+        metrics: Takes sums over drawn examples (R, K) and returns each metric as (R,).
+    """
+    num_examples = values.shape[0]
+    values = values.double()
+    generator = torch.Generator().manual_seed(SEED)
+    block = max(1, BLOCK_NUMBERS // (num_examples * values.shape[1]))
+    draws: dict[str, list[Tensor]] = {}
+    for start in range(0, NUM_RESAMPLES, block):
+        rows = min(block, NUM_RESAMPLES - start)
+        drawn = torch.randint(num_examples, (rows, num_examples), generator=generator)
+        for name, metric in metrics(values[drawn].sum(dim=1)).items():  # (rows, N, K) -> (rows, K)
+            draws.setdefault(name, []).append(metric)
+    return {name: percentiles(torch.cat(found)) for name, found in draws.items()}
+
+
 def paired_difference(first: Tensor, second: Tensor) -> tuple[float, float, float]:
     """Return the mean of `second - first` and its 95% interval, for two systems judged on the same examples.
 
