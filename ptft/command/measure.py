@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ptft.command.build import Builder
+from ptft.command.decision import restore_decision
 from ptft.command.training import saved_spec
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
@@ -85,6 +86,7 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint) -> Benc
         builder.console.warn(warning)
     task = builder.task(data.spec, settings.seed)
     builder.restore(task, checkpoint)
+    restore_decision(task, run.path, builder.console.warn)
     device = choose_device(settings.device)
     plan = Plan.from_json(checkpoint.state["plan"])
     task.to(device)

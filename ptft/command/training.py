@@ -9,6 +9,7 @@ import yaml
 
 from ptft.command import report
 from ptft.command.build import Builder, network_of
+from ptft.command.decision import choose_decision
 from ptft.command.preprocessing import unlike
 from ptft.command.remote import bring, with_weights_here
 from ptft.command.running import as_yaml, open_run, recorded, withdrawn_if_refused
@@ -150,6 +151,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     parameters = report.count_parameters(engine.task, engine.optimizers.values())  # before merging takes some away
     engine.average = None  # the averaged weights come with the checkpoint
     builder.finish(engine.task, checkpoint)
+    choose_decision(engine, run)
     objective = tracker.objective
     metrics: dict[str, Any] = {
         f"{objective.split}/{name}": {"value": value} for name, value in tracker.best_metrics.items()

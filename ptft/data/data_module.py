@@ -26,6 +26,10 @@ class DataSpec:
         kind: `image` or `text`; tells which fields below mean something.
         shape: Shape of one example as the model sees it: (channels, height, width), or (tokens at most,).
         classes: Class names in the order of their label numbers; empty without labels.
+        class_counts: Examples of each class in the training split, those that a loss may be weighted by; with the
+            target `labels`, those that carry it. Empty: not told.
+        value_mean: With the target `value`: the mean of the training labels.
+        value_std: Their standard deviation.
         mean: Per-channel mean of the training split, in [0, 1].
         std: Per-channel standard deviation of the training split, in [0, 1].
         fingerprint: Digest of the examples, their labels and their split.
@@ -43,6 +47,9 @@ class DataSpec:
     kind: str
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    value_mean: float = 0.0
+    value_std: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     fingerprint: str = ""

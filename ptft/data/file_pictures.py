@@ -27,7 +27,7 @@ from ptft.data.image_files import ImageFiles, Pictures
 from ptft.data.image_frames import FrameStore
 from ptft.data.listing import Listing, check_several_classes, listed
 from ptft.data.screening import left_out_note, memory_path, most_bad, reason_in, screen
-from ptft.data.split import Split, divide, keep_labels, sample_rows
+from ptft.data.split import Split, class_counts, divide, keep_labels, sample_rows
 from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.random import permute
@@ -164,8 +164,9 @@ class FilePictures(DataModule):
             check_fit(own, spec, self.title)
             own = spec
         rows["train"] = keep_labels(listing.labels, rows["train"], self.label_fraction, self._division)
-        self._rows = rows
-        self._spec = dataclasses.replace(own, fingerprint=fingerprint(contents, listing, rows, kept))
+        counts = own.class_counts or class_counts(listing.labels[rows["train"]], own.num_classes)
+        digest = fingerprint(contents, listing, rows, kept)
+        self._rows, self._spec = rows, dataclasses.replace(own, class_counts=counts, fingerprint=digest)
 
     def _screened(self, listing: Listing, contents: Contents) -> Rows:
         """Return the rows of the pictures that can be read, as far as `on_bad_sample` looks."""

@@ -14,7 +14,7 @@ import torch
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.data.image_arrays import ImageArrays, Rows, check_arrays, check_fit, fingerprint, pixel_statistics
 from ptft.data.image_batches import Augmentation, EvaluationBatches, ImageStore, TrainingBatches
-from ptft.data.split import Split, divide, keep_labels
+from ptft.data.split import Split, class_counts, divide, keep_labels
 from ptft.errors import ConfigError, DataError
 from ptft.types import NonNegativeInt, PositiveShare
 
@@ -115,7 +115,8 @@ class InMemoryImages(DataModule):
         if spec is not None:
             check_fit(own, spec, self.title)
             own = dataclasses.replace(spec, fingerprint=digest)
-        self._arrays, self._rows, self._spec = arrays, rows, own
+        counts = own.class_counts or class_counts(labels[rows["train"]], len(arrays.classes))
+        self._arrays, self._rows, self._spec = arrays, rows, dataclasses.replace(own, class_counts=counts)
         self._stores.clear()
 
     def _statistics(self, arrays: ImageArrays, rows: Rows) -> tuple[tuple[float, ...], tuple[float, ...]]:

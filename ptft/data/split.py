@@ -163,3 +163,8 @@ def _draw(classes: Rows, count: int, least: int, seed: int) -> Rows:
         drawn = permute(torch.arange(share), size, seed, number)
         taken.append(np.flatnonzero(classes == number)[drawn.numpy()])
     return np.sort(np.concatenate(taken))
+
+
+def class_counts(labels: Rows, num_classes: int) -> tuple[int, ...]:
+    """Return how many of some labels belong to each class; labels below 0 mean that there is none."""
+    return tuple(np.bincount(labels[labels >= 0], minlength=num_classes).tolist()) if num_classes else ()

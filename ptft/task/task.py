@@ -6,6 +6,7 @@ A Task owns meaning, the Engine owns time: a task knows no device, no optimizer 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
@@ -127,6 +128,10 @@ class Task(nn.Module, ABC):
     """What the network must give, a word of `ptft.model.spec`; the model is built for it."""
     mixed_labels: bool = False
     """True: the loss reads `partner_label` and `label_share`, which augmentations that mix images add to a batch."""
+    decides: bool = False
+    """True: predictions hang on a number, a threshold say, that `fit_decision` chooses on validation."""
+    decision: Mapping[str, float] = MappingProxyType({})
+    """What `fit_decision` returned, by name; empty while it was not asked yet, and then a usual value holds."""
 
     def transform(self, batch: Batch, draws: Draws) -> Batch:
         """Return a batch with what this task adds to it - masked tokens, say - before it reaches the engine.
@@ -198,6 +203,18 @@ class Task(nn.Module, ABC):
             ConfigError: This task or its model knows no such explanation.
         """
         raise ConfigError(f"evaluate.explain={method}: {type(self).__name__} has no such explanation; leave it out")
+
+    def fit_decision(self, metrics: Any) -> dict[str, float]:
+        """Return what predictions are decided by: thresholds by name, the best ones for an evaluation of validation.
+
+        Asked once a run, if `decides`, with the weights that are kept and before the test split is read. The command
+        puts the answer in `decision`, for `make_metrics`, `evaluation_step` and `decode` to follow, and in the run's
+        model/decision.json, from where every later command takes it.
+
+        Args:
+            metrics: What `make_metrics` made, after all of the validation split; `decision` was empty.
+        """
+        return {}
 
     def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
         """Prepare an evaluation: embed neighbours, for example. Called in evaluation mode, without gradients."""
