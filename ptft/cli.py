@@ -10,7 +10,7 @@ from ptft.errors import FAILED, INTERRUPTED, PtftError
 
 app = typer.Typer(
     name="ptft",
-    help="Pre-train, fine-tune and evaluate models from one command line.",
+    help="Pre-train, fine-tune, evaluate and use models from one command line.",
     epilog="Start with: ptft finetune    or see what there is: ptft list",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -71,6 +71,23 @@ def evaluate(context: typer.Context) -> None:
     _launch("evaluate", context.args)
 
 
+@app.command(context_settings=_REST, epilog=_GRAMMAR)
+def predict(context: typer.Context) -> None:
+    """Predict with a run: what it says of each row of a file, of the files in a folder, or of a text.
+
+    Rows come as csv, tsv, json lines, parquet or lines of text and leave as json lines or csv, in order, with
+    probabilities, entities and their places, answers or text. A stopped prediction goes on with resume=true.
+
+    \b
+    ptft predict run=spam input=mails.csv output=judged.csv
+    ptft predict run=spam input="Win a prize now!"
+    ptft predict run=photos input=holiday/ output=holiday.jsonl
+    cat lines.txt | ptft predict run=spam input=- > judged.jsonl
+    ptft predict run=plays prompt="To be, or not"
+    """
+    _launch("predict", context.args)
+
+
 @app.command("list")
 def list_(
     group: Annotated[str | None, typer.Argument(help="models, data, tasks, optimizers, experiments ...")] = None,
@@ -109,7 +126,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Pre-train, fine-tune and evaluate models from one command line."""
+    """Pre-train, fine-tune, evaluate and use models from one command line."""
 
 
 def _launch(verb: str, arguments: list[str]) -> None:
@@ -176,7 +193,7 @@ def main() -> None:
     """
     words = sys.argv[1:]
     try:
-        if words and words[0] in ("pretrain", "finetune", "evaluate") and not {"-h", "--help"} & set(words):
+        if words and words[0] in ("pretrain", "finetune", "evaluate", "predict") and not {"-h", "--help"} & set(words):
             _launch(words[0], words[1:])
         else:
             app()

@@ -21,13 +21,13 @@ def ptft(*arguments, cwd, code="from ptft.cli import main; main()", **environmen
 def test_help_names_the_verbs_and_what_to_type_first(tmp_path):
     shown = ptft("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for word in ("pretrain", "finetune", "evaluate", "list", "--version", "ptft finetune"):
+    for word in ("pretrain", "finetune", "evaluate", "predict", "list", "--version", "ptft finetune"):
         assert word in shown.stdout
-    for later in ("compress", "predict", "serve"):
+    for later in ("compress", "serve"):
         assert f"\n  {later}" not in shown.stdout
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune", "evaluate"])
+@pytest.mark.parametrize("verb", ["pretrain", "finetune", "evaluate", "predict"])
 def test_the_help_of_a_verb_shows_examples_and_the_grammar(tmp_path, verb):
     shown = ptft(verb, "--help", cwd=tmp_path)
     assert shown.returncode == 0
@@ -60,6 +60,8 @@ def test_a_refused_command_imports_no_torch_and_leaves_nothing_behind(tmp_path):
         (["list", "modles"], "did you mean `models`"),
         (["list", "--config-dir", "nowhere"], "nowhere"),
         (["evaluate"], "run=NAME"),
+        (["predict"], "run=NAME"),
+        (["predict", "-m", "run=a,b"], "runs one job"),
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_no_traceback(tmp_path, arguments, words):

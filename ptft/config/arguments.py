@@ -22,8 +22,10 @@ _MAX_LENGTH, _MAX_DEPTH = 10_000, 32
 _HYDRA_KEYS = re.compile(
     r"hydra/(launcher|sweeper)|hydra\.(launcher|sweeper)\.[\w.]+|hydra\.run\.dir|hydra\.sweep\.(dir|subdir)|hydra\.verbose"
 )
-OPEN = ("engine.ema.", "engine.swa.", "engine.early_stopping.", "optimizer.phases.", "gate.")
+OPEN = ("engine.ema.", "engine.swa.", "engine.early_stopping.", "optimizer.phases.", "gate.", "columns.")
 """What may be filled in on the command line although the config holds null or an empty mapping there."""
+_TEXTS = ("input", "prompt", "output", "id")
+"""Keys of `predict` whose values are texts and paths: a person quotes them for the shell alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +86,15 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
     for plugin in found.plugin:
         if wrong := find_plugin(plugin):
             raise ConfigError(f"--plugin {plugin}: {wrong}")
+    if verb == "predict" and found.multirun:
+        raise ConfigError("-m: ptft predict runs one job, which has one output; call it once for each")
+    overrides = [_as_text(text) if verb == "predict" else text for text in found.overrides]
     flags = [flag for flag in ("multirun", "run", "resolve", "hydra_help", "shell_completion") if getattr(found, flag)]
     values = [flag for flag in ("cfg", "package", "info") if getattr(found, flag) is not None]
     handed = [f"--{flag.replace('_', '-')}" for flag in flags]
     return Arguments(
         argv=tuple(argv),
-        overrides=tuple(_fill_in(_listed(override, verb, found.multirun)) for override in found.overrides),
+        overrides=tuple(_fill_in(_listed(override, verb, found.multirun)) for override in overrides),
         # `--info` takes its value behind `=`, or it would swallow the first override.
         flags=tuple(handed + [f"--{flag}={getattr(found, flag)}" for flag in values]),
         root=found.config_name or verb,
@@ -104,6 +109,26 @@ def _fill_in(override: str) -> str:
     """Write `++` before an override of what the config leaves open, so that nobody has to know that it is empty."""
     key = override.partition("=")[0]
     return f"++{override}" if f"{key}.".startswith(OPEN) else override
+
+
+def _as_text(override: str) -> str:
+    """Quote what is typed behind `input=` and the like for Hydra, whose grammar knows other signs than the shell's.
+
+    What is quoted or a list of prompts already, and reads as such, stays; so does null.
+    """
+    key, _, value = override.partition("=")
+    if key not in _TEXTS or value == "null":
+        return override
+    listed = key == "prompt" and value.startswith("[")
+    if listed or value[:1] in ("'", '"'):
+        with contextlib.suppress(HydraException, RecursionError):
+            found = OverridesParser.create().parse_override(override)
+            if not found.is_sweep_override() and isinstance(found.value(), list if listed else str):
+                return override
+    # `${` would be a reference; backslashes mean something before it, before a quote and at the end alone.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    text = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
+    return f"{key}='{text}'"
 
 
 def _listed(override: str, verb: str, multirun: bool) -> str:

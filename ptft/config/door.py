@@ -21,6 +21,7 @@ from ptft.config.arguments import listed_runs, parse_overrides, plain_value
 from ptft.config.checked import Checked, check_each
 from ptft.config.explain import Refusals, describe, explain
 from ptft.config.interpolation import resolve
+from ptft.config.keys import OF_A_RUN
 from ptft.config.place import Renamer
 from ptft.config.problems import COMMAND_LINE, Problem, as_error
 from ptft.config.saved import CHOSEN_AGAIN, RESUMED, check_resumed, read_saved, store_saved
@@ -32,9 +33,11 @@ from ptft.runtime.find import find_run, find_weights, is_path
 
 TRAINS_ONLY = ("optimizer", "schedule", "adapt", "augmentation")
 """Groups that an evaluation has no use for."""
-MEASURES = ("batch_size", "device", "evaluation_batches", "precision")
-"""Settings of the engine that an evaluation follows."""
-_TRAINS = {field.name for field in dataclasses.fields(EngineSettings)} - set(MEASURES)
+MEASURES = {
+    "evaluate": ("batch_size", "device", "evaluation_batches", "precision"),
+    "predict": ("batch_size", "device", "precision"),
+}
+"""Settings of the engine that a verb follows which trains nothing."""
 
 
 @dataclass
@@ -74,8 +77,8 @@ class Door:
                 root = self._start_from(saved, key, overrides, problems)
             except ConfigError as error:
                 problems.append(Problem(f"{key}={reference}", str(error), COMMAND_LINE))
-        if self.verb == "evaluate" and saved is None:
-            store_saved({}, evaluate=True)
+        if self.verb in OF_A_RUN and saved is None:
+            store_saved({}, self.verb)
             if reference is None and not any(override.key_or_group == "run" for override in overrides):
                 problems.append(Problem("run", "needs a value: run=NAME, run=@latest or run=./path", COMMAND_LINE))
             self._refuse(problems)
@@ -96,7 +99,7 @@ class Door:
             ConfigError: It does not compose.
         """
         overrides, problems = parse_overrides(texts)
-        if self.verb == "evaluate" or plain_value(overrides, "resume"):
+        if self.verb in OF_A_RUN or plain_value(overrides, "resume"):
             return self.check(texts).root
         self._compose(self.root, overrides, problems)
         self._refuse(problems)
@@ -106,7 +109,7 @@ class Door:
 
     def _saved_reference(self, overrides: Sequence[Override]) -> tuple[str | None, str]:
         """Return which run the config starts from, if from any, and the key that says so."""
-        if self.verb == "evaluate":
+        if self.verb in OF_A_RUN:
             return plain_value(overrides, "run"), "run"
         reference = plain_value(overrides, "resume")
         if reference is None and (plain_value(overrides, "auto_resume") or "").lower() == "true":
@@ -122,8 +125,8 @@ class Door:
         """Hand a saved config to Hydra and return the root to compose; what may not stand beside it is a problem."""
         chosen = [override.key_or_group for override in overrides if override.key_or_group in GROUPS]
         if key == "run":
-            problems += _without_effect(overrides)
-            store_saved(saved, evaluate=True, without=chosen)
+            problems += _without_effect(self.verb, overrides)
+            store_saved(saved, self.verb, without=chosen)
             return self.root
         made_by = saved.get("command")
         if made_by not in (None, self.verb):
@@ -141,7 +144,7 @@ class Door:
                 problems.append(Problem(str(override.input_line), text, COMMAND_LINE))
         again = [group for group in chosen if group in CHOSEN_AGAIN]
         kept = {name: value for name, value in saved.items() if name not in ("resume", "auto_resume")}
-        store_saved({**kept, "resume": None, "auto_resume": False}, evaluate=False, without=again)
+        store_saved({**kept, "resume": None, "auto_resume": False}, self.verb, without=again)
         return RESUMED
 
     # Composing
@@ -243,13 +246,16 @@ class Door:
             raise as_error(self.verb, problems)
 
 
-def _without_effect(overrides: Sequence[Override]) -> list[Problem]:
-    """Return the overrides that an evaluation has no use for: it trains nothing."""
+def _without_effect(verb: str, overrides: Sequence[Override]) -> list[Problem]:
+    """Return the overrides that an evaluation or a prediction has no use for: it trains nothing."""
+    followed = MEASURES[verb]
+    trains = {field.name for field in dataclasses.fields(EngineSettings)} - set(followed)
+    what = {"evaluate": "an evaluation", "predict": "a prediction"}[verb]
     found = []
     for override in overrides:
         group, _, rest = str(override.key_or_group).partition(".")
-        if group in TRAINS_ONLY or (group == "engine" and rest.partition(".")[0] in _TRAINS):
-            text = f"has no effect on an evaluation; of engine, {', '.join(MEASURES)} have"
+        if group in TRAINS_ONLY or (group == "engine" and rest.partition(".")[0] in trains):
+            text = f"has no effect on {what}; of engine, {', '.join(followed)} have"
             found.append(Problem(str(override.input_line), text, COMMAND_LINE))
     return found
 

@@ -40,7 +40,7 @@ def launch(verb: str, argv: Sequence[str], command: Command, tell: Callable[[str
     """Check a command line and run what it asks for.
 
     Args:
-        verb: `pretrain`, `finetune` or `evaluate`, also the name of the root config.
+        verb: `pretrain`, `finetune`, `evaluate` or `predict`, also the name of the root config.
         argv: What was typed after the verb.
         command: Called once a job, with a checked config.
         tell: Tells a person about a job of a sweep that failed, while the others go on.

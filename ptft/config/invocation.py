@@ -25,7 +25,7 @@ class Invocation:
     """One job of one command line.
 
     Attributes:
-        verb: `pretrain`, `finetune` or `evaluate`.
+        verb: `pretrain`, `finetune`, `evaluate` or `predict`.
         argv: The whole command line as typed, from `ptft` on.
         overrides: The overrides of this job in Hydra's grammar, without those of Hydra itself.
         hydra: Hydra's own config as plain values, for the `.hydra/` snapshot.

@@ -92,3 +92,48 @@ class EvaluationKeys:
     offline: bool = False
     objective: str | list[str] | None = None
     gate: GateSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionKeys:
+    """Keys of `predict`.
+
+    Attributes:
+        run: The run to predict with: a name, `@latest` or a path.
+        input: A file of rows, a folder, a picture, a text; `-`: lines of standard input.
+        prompt: A text that a language model goes on from, or several; in place of `input`.
+        output: A file, `.jsonl` or `.csv`; `-`: json lines on standard output.
+        checkpoint: `best`, `last` or the step of a checkpoint.
+        columns: The column of each field that the data read, where it is not the one that the run's data name.
+        id: The column that names a row; null: its number, from 1, or its file.
+        keep: Columns of the input that the output repeats: `read` (what the model read), `all`, or a list.
+        on_bad_sample: error: stop at the first row that cannot be read; skip: write why in its place.
+        resume: Go on with an output that was stopped, after the rows it holds.
+        overwrite: Start an output anew that is there.
+    """
+
+    run: str | int
+    input: str | None = None
+    prompt: str | list[str] | None = None
+    output: str = "-"
+    checkpoint: str | int = "best"
+    columns: dict[str, str] | None = None
+    id: str | None = None
+    keep: Literal["read", "all"] | list[str] = "read"
+    on_bad_sample: Literal["error", "skip"] = "error"
+    resume: bool = False
+    overwrite: bool = False
+    experiment: str | list[str] | None = None
+    output_root: str = "outputs"
+    offline: bool = False
+
+
+KEYS: dict[str, type[TrainingKeys] | type[EvaluationKeys] | type[PredictionKeys]] = {
+    "pretrain": TrainingKeys,
+    "finetune": TrainingKeys,
+    "evaluate": EvaluationKeys,
+    "predict": PredictionKeys,
+}
+"""The keys of each verb."""
+OF_A_RUN = ("evaluate", "predict")
+"""Verbs that start from the config of the run that `run=` names, and train nothing."""

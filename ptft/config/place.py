@@ -55,6 +55,8 @@ class Place:
         """
 
         def rename(config: dict[str, Any], choices: dict[str, str]) -> None:
+            if self.verb == "predict":
+                return  # it makes no run directory
             if config.get("resume") is not None or (job is not None and self.named_by_job):
                 return
             name = config.get("name")

@@ -1,4 +1,4 @@
-"""Commands that start from the config of a run: `evaluate run=` and `resume=`."""
+"""Commands that start from the config of a run: `evaluate run=`, `predict run=` and `resume=`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,8 +16,9 @@ NODE = "saved_run"
 """Name under which the defaults list of a root finds the config of a run."""
 RESUMED = "resumed_run"
 """Name of the root config that stands in for `pretrain` and `finetune` when a run is resumed."""
-_EVALUATED = ("data", "model", "task", "augmentation", "adapt", "engine", "logger", "experiment")
-"""What an evaluation takes over from the run: how the task was built, not how it was trained."""
+_MEASURED = ("data", "model", "task", "augmentation", "adapt", "engine", "experiment")
+"""What these commands take over from the run: how the task was built, not how it was trained."""
+_TAKEN = {"evaluate": (*_MEASURED, "logger"), "predict": _MEASURED}
 MAY_CHANGE = (
     "engine.max", "engine.stop_at", "engine.evaluate_every", "engine.checkpoint_every", "engine.log_every",
     "engine.keep_last", "engine.device", "engine.profile", "logger", "data.num_workers", "data.path", "data.download",
@@ -37,7 +38,7 @@ def read_saved(run: Path) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"{run} has no config.yaml, so it cannot be gone on with or evaluated")
+        raise ConfigError(f"{run} has no config.yaml, so it cannot be gone on with or used")
     text = check_yaml(path)
     config = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     if not isinstance(config, dict):
@@ -52,9 +53,10 @@ CHOSEN_AGAIN = ("logger", "debug")
 """Groups that a resumed run may choose anew."""
 
 
-def store_saved(config: Mapping[str, Any], *, evaluate: bool, without: Iterable[str] = ()) -> None:
-    """Hand a saved config to Hydra, without the groups that the command line chooses anew."""
-    kept = {key: value for key, value in config.items() if (key in _EVALUATED or not evaluate) and key not in without}
+def store_saved(config: Mapping[str, Any], verb: str, *, without: Iterable[str] = ()) -> None:
+    """Hand to Hydra what a verb takes of a saved config, without the groups that the command line chooses anew."""
+    taken = _TAKEN.get(verb, tuple(config))
+    kept = {key: value for key, value in config.items() if key in taken and key not in without}
     store = ConfigStore.instance()
     store.store(name=NODE, node=OmegaConf.create(kept), provider="ptft")
     defaults = [NODE, {"logger": None}, {"debug": None}, "_self_"]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ptft.config.keys import EvaluationKeys, TrainingKeys
+from ptft.config.keys import KEYS
 from ptft.config.kinds import Complaint, Record
+from ptft.config.prediction import check_prediction
 from ptft.config.problems import nearest, shown
 from ptft.config.resolve import MAPPINGS, SUPPLIED, check_component, find_component
 from ptft.config.signature import settings_record
@@ -21,6 +22,7 @@ _REQUIRED = {
     "pretrain": ("data", "model", "task", "optimizer", "schedule", "adapt"),
     "finetune": ("data", "model", "task", "optimizer", "schedule", "adapt"),
     "evaluate": ("data", "model", "task"),
+    "predict": ("data", "model", "task"),
 }
 _METRIC = r"(train|val|test)/[A-Za-z0-9_@.-]+"
 _DURATIONS = ("max", "stop_at", "evaluate_every", "checkpoint_every", "log_every")
@@ -37,7 +39,7 @@ def record_of(module: str, name: str) -> Record:
 
 def keys_of(verb: str) -> Record:
     """Return the keys that stand at the top of a verb's config."""
-    return record_of("ptft.config.keys", "EvaluationKeys" if verb == "evaluate" else "TrainingKeys")
+    return record_of("ptft.config.keys", KEYS[verb].__name__)
 
 
 def check_config(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) -> list[Complaint]:
@@ -76,8 +78,7 @@ def complete(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) 
             whole[key] = str(whole[key])
         elif isinstance(whole.get(key), list):
             whole[key] = [str(item) for item in whole[key]]
-    keys = EvaluationKeys if verb == "evaluate" else TrainingKeys
-    defaults = {f.name: f.default for f in dataclasses.fields(keys) if f.default is not dataclasses.MISSING}
+    defaults = {f.name: f.default for f in dataclasses.fields(KEYS[verb]) if f.default is not dataclasses.MISSING}
     for name, default in defaults.items():
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             defaults[name] = whole[name] = {**dataclasses.asdict(default), **(whole.get(name) or {})}
@@ -171,6 +172,8 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     for text in objective if isinstance(objective, list) else [objective]:
         if text is not None and not re.fullmatch(_METRIC + "(:(max|min))?", str(text)):
             yield "objective", f"takes the form `val/accuracy:max`, found {shown(text)}"
+    if verb == "predict":
+        yield from check_prediction(config)
     gate = config.get("gate")
     if isinstance(gate, Mapping):
         if not re.fullmatch(_METRIC, str(gate.get("metric"))):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptft.config.keys import EvaluationKeys, TrainingKeys
+from ptft.config.keys import EvaluationKeys, PredictionKeys, TrainingKeys
 from ptft.config.resolve import MAPPINGS, SUPPLIED, find_component, reserved
 from ptft.config.tree import GROUPS, builtin_tree
 from ptft.engine.settings import EngineSettings
@@ -38,6 +38,15 @@ def test_the_root_of_evaluate_holds_its_keys():
     assert root.pop("run") == "???"
     fields.pop("run")
     fields["evaluate"] = dataclasses.asdict(fields["evaluate"])
+    assert root == fields
+
+
+def test_the_root_of_predict_holds_its_keys():
+    root = read(builtin_tree() / "predict.yaml")
+    root.pop("defaults")
+    fields = {field.name: field.default for field in dataclasses.fields(PredictionKeys) if field.name != "experiment"}
+    assert root.pop("run") == "???"
+    fields.pop("run")
     assert root == fields
 
 
