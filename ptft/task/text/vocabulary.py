@@ -1,0 +1,34 @@
+"""What a vocabulary tells of its tokens: which of them begin a word."""
+
+import json
+
+import torch
+from torch import Tensor
+
+from ptft.data.data_module import DataSpec
+
+_BEGINS = ("▁", "Ġ", "Ċ", "ĉ")
+"""How a token begins that had a space, a line's end or a tab before it: SentencePiece, byte-level BPE (GPT-2)."""
+
+
+def starts_word(spec: DataSpec) -> Tensor:
+    """Return which tokens begin a word, (V,) bool, by the tokenizer's own marks; all where it makes none.
+
+    WordPiece marks what continues a word (`##ing`), SentencePiece and byte-level BPE what begins one (`▁the`, `Ġthe`).
+    """
+    starts = torch.ones(spec.vocab_size, dtype=torch.bool)
+    if "tokenizer.json" not in spec.files:
+        return starts
+    model = json.loads(spec.files["tokenizer.json"])["model"]
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):  # unigram: pairs of token and score
+        vocabulary = {token: number for number, (token, _) in enumerate(vocabulary)}
+    continues = model.get("continuing_subword_prefix")
+    if continues:
+        marked = [number for token, number in vocabulary.items() if token.startswith(continues)]
+    elif any(token.startswith(_BEGINS) for token in vocabulary):
+        marked = [number for token, number in vocabulary.items() if not token.startswith(_BEGINS)]
+    else:
+        marked = []
+    starts[torch.tensor(marked, dtype=torch.long)] = False
+    return starts
