@@ -18,11 +18,22 @@ class Parts:
         stem: Prefixes of what comes before the first block.
         blocks: Prefixes of each block, first to last.
         head: The module that maps features to outputs, replaced when classes change.
+        neck: Prefixes of what stands between the last block and the head and belongs to the head's work (BERT's
+            pooler): trained with it, and begun anew where weights lack it.
+        classes: Whether the outputs are the classes of the data, so that the head of other weights is taken only where
+            theirs are the same; False: they are tokens or places, and a head of the same shape fits.
     """
 
     stem: tuple[str, ...]
     blocks: tuple[tuple[str, ...], ...]
     head: str
+    neck: tuple[str, ...] = ()
+    classes: bool = True
+
+    @property
+    def top(self) -> tuple[str, ...]:
+        """Prefixes of the neck and the head: what a new problem needs anew."""
+        return (*self.neck, self.head)
 
 
 @runtime_checkable

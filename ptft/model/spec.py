@@ -74,3 +74,30 @@ def image_shape(spec: ModelSpec) -> tuple[int, int, int]:
         )
     channels, height, width = spec.shape
     return channels, height, width
+
+
+def text_length(spec: ModelSpec) -> int:
+    """Return how many tokens an example has at most.
+
+    Raises:
+        ConfigError: The examples are no texts.
+    """
+    if len(spec.shape) != 1 or not spec.vocab_size:
+        raise ConfigError(
+            f"a text model expects examples of shape (tokens,) and a vocabulary, but the data have {spec.shape}; "
+            "choose another model= or data="
+        )
+    return spec.shape[0]
+
+
+def num_outputs(spec: ModelSpec) -> int:
+    """Return the width of the logits where they are classes, or one number (`target` is value).
+
+    Raises:
+        ConfigError: The data have no classes.
+    """
+    if spec.target == "value":
+        return 1
+    if not spec.num_classes:
+        raise ConfigError("the data have no labels, so there are no classes to tell apart; choose another task=")
+    return spec.num_classes

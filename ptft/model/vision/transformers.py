@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ptft.errors import CheckpointError, ConfigError
+from ptft.errors import ConfigError
+from ptft.model import library
+from ptft.model.discovery import discover_parts
 from ptft.model.parts import Parts, feature_dim, replace_head
 from ptft.model.spec import ModelSpec, image_shape
-from ptft.model.vision.discovery import discover_parts
 from ptft.model.vision.vit import resized_positions
 from ptft.runtime.hub import model_folder
 
@@ -85,48 +86,11 @@ class TransformersClassifier(nn.Module):
         Raises:
             CheckpointError: The folder holds no safetensors of this architecture.
         """
-        from transformers import AutoConfig
-
-        logging = _logging()
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()
-        try:
-            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-            donor, found = type(self.model).from_pretrained(
-                str(folder),
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except Exception as error:  # the library raises what its parts raise
-            raise CheckpointError(
-                f"{folder}: transformers reads no {type(self.model).__name__} there ({_line(error)}); "
-                "expected config.json and model.safetensors of the same architecture"
-            ) from None
-        finally:
-            logging.set_verbosity(verbosity)
-        missing, left = set(found["missing_keys"]), sorted(found["unexpected_keys"])
-        own = {f"model.{name}": value for name, value in donor.state_dict().items() if name not in missing}
-        return own | {f"model.{name}": torch.empty(0) for name in left}
+        return library.read_weights(self.model, folder)
 
     def write_pretrained(self, folder: Path, labels: Sequence[str]) -> None:
         """Write what `AutoModelForImageClassification.from_pretrained(folder)` reads."""
-        _logging()
-        if labels:
-            self.model.config.id2label = dict(enumerate(labels))
-            self.model.config.label2id = {label: number for number, label in enumerate(labels)}
-        self.model.save_pretrained(str(folder))
-
-
-def _logging() -> Any:
-    """Return the library's logging, its progress bars off: ptft tells what was loaded in one line."""
-    from transformers.utils import logging
-
-    library: Any = logging
-    library.disable_progress_bar()
-    return library
+        library.write_weights(self.model, folder, labels)
 
 
 def _read_config(name: str, folder: Path) -> Any:
@@ -137,7 +101,7 @@ def _read_config(name: str, folder: Path) -> Any:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the library raises what its parts raise
         raise ConfigError(
-            f"model.name={name}: transformers cannot read {folder}/config.json ({_line(error)})"
+            f"model.name={name}: transformers cannot read {folder}/config.json ({library.first_line(error)})"
         ) from None
     made = CLASSES.get(config.model_type)
     if made is None:
@@ -167,19 +131,21 @@ def _fitted(name: str, config: Any, shape: tuple[int, int, int], num_classes: in
             if hasattr(config, key):
                 setattr(config, key, value)
     except Exception as error:  # configs check themselves, each in its own way
-        raise ConfigError(f"model.name={name}: its config takes no pictures of {shape} ({_line(error)})") from None
+        raise ConfigError(
+            f"model.name={name}: its config takes no pictures of {shape} ({library.first_line(error)})"
+        ) from None
     return config
 
 
 def _build(name: str, config: Any) -> Any:
     from transformers import AutoModelForImageClassification
 
-    library: Any = AutoModelForImageClassification
+    maker: Any = AutoModelForImageClassification
     try:
-        network = library.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        network = maker.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # the library raises what its parts raise
         raise ConfigError(
-            f"model.name={name}: transformers cannot build {config.architectures[0]} ({_line(error)})"
+            f"model.name={name}: transformers cannot build {config.architectures[0]} ({library.first_line(error)})"
         ) from None
     if network.main_input_name != "pixel_values":
         raise ConfigError(f"model.name={name}: {type(network).__name__} takes no pixels but {network.main_input_name}")
@@ -199,14 +165,10 @@ def _try(name: str, network: nn.Module, shape: tuple[int, int, int]) -> None:
     except (RuntimeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise ConfigError(
             f"model.name={name}: {type(network).__name__} does not take pictures of {shape[1]}x{shape[2]} "
-            f"({_line(error)}); take larger ones or another model"
+            f"({library.first_line(error)}); take larger ones or another model"
         ) from None
     network.train(training)
 
 
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -27,26 +27,46 @@ def discover_parts(network: nn.Module, num_classes: int) -> Parts:
             f"{name} does not end in one linear layer of {num_classes} outputs, so its head is not known; "
             "choose another architecture"
         )
-    head = heads[-1]
-    blocks = _blocks(network, head)
+    return parts_below(network, heads[-1])
+
+
+def parts_below(network: nn.Module, head: str, neck: tuple[str, ...] = ()) -> Parts:
+    """Return the parts of a network whose head, and what stands before it, is known.
+
+    Args:
+        network: The network.
+        head: Prefix of its head.
+        neck: Prefixes of what belongs to the head (`Parts.neck`).
+
+    Raises:
+        ConfigError: It has no row of equal modules.
+    """
+    top = (*neck, head)
+    blocks = _blocks(network, top)
     if not blocks:
-        raise ConfigError(f"{name} has no row of equal modules, so its blocks are not known; choose another")
+        raise ConfigError(
+            f"{type(network).__name__} has no row of equal modules, so its blocks are not known; choose another"
+        )
     stem: list[str] = []
     found: list[list[str]] = []
     waiting: list[str] = []
-    for unit in _units(network, "", {*blocks, head}):
+    for unit in _units(network, "", {*blocks, *top}):
         if unit in blocks:
             found.append([*waiting, unit])
             waiting = []
-        elif unit != head:
+        elif unit not in top:
             (waiting if found else stem).append(unit)
     found[-1] += waiting
-    return Parts(stem=tuple(stem), blocks=tuple(tuple(block) for block in found), head=head)
+    return Parts(stem=tuple(stem), blocks=tuple(tuple(block) for block in found), head=head, neck=neck)
 
 
-def _blocks(network: nn.Module, head: str) -> list[str]:
-    """Return the paths of the blocks, in order."""
-    rows = {path: module for path, module in network.named_modules() if _is_row(module) and not belongs(head, path)}
+def _blocks(network: nn.Module, top: tuple[str, ...]) -> list[str]:
+    """Return the paths of the blocks, in order; they hold nothing of the top and lie not in it."""
+    rows = {
+        path: module
+        for path, module in network.named_modules()
+        if _is_row(module) and not any(belongs(unit, path) or belongs(path, unit) for unit in top)
+    }
     outermost = {p: m for p, m in rows.items() if not any(p != other and belongs(p, other) for other in rows)}
     if not outermost:
         return []

@@ -1,0 +1,167 @@
+"""A network of transformers over tokens, for whatever a task wants of it; the one wrapper of all such text models.
+
+It takes ptft's batches - padded anywhere, several documents in a block, logits wanted of some tokens only - and hands
+them to the library's own classes, so that what is saved loads there with the same logits.
+
+Legend: B batch, T tokens, D width, V vocabulary, N chosen tokens.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ptft.errors import ConfigError
+from ptft.model import library
+from ptft.model.parts import Parts
+from ptft.model.text.masks import document_mask, document_positions, token_positions
+from ptft.model.text.structure import find_parts
+
+TOKEN_OUTPUTS = ("masked", "causal", "pretraining")
+"""Outputs with logits over the vocabulary, which can be asked of chosen tokens alone."""
+
+
+class TextNetwork(nn.Module):
+    """A network of transformers from tokens to what `output` says (a word of `ptft.model.spec`)."""
+
+    def __init__(self, model: Any, output: str, *, pretrained: Path | None = None) -> None:
+        """Wrap a network of the library.
+
+        Args:
+            model: One of its classes with the head that fits the output.
+            output: What it gives.
+            pretrained: Folder of the weights it starts from; None: it starts anew.
+        """
+        super().__init__()
+        self.model = model
+        self.output = output
+        self.pretrained = pretrained
+        self._parts = find_parts(self, f"model.{model.base_model_prefix}", classes=output in ("classes", "tags"))
+        takes = inspect.signature(model.base_model.forward).parameters
+        self._takes_positions = "position_ids" in takes and not _offset(model)
+        self._takes_types = "token_type_ids" in takes and getattr(model.config, "type_vocab_size", 0) > 1
+        self._takes_cache = "use_cache" in takes
+        self._chosen: Tensor | None = None
+        model.base_model.register_forward_hook(self._keep_chosen)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        document: Tensor | None = None,
+        chosen: Tensor | None = None,
+    ) -> Any:
+        """Map tokens to logits; see `ptft.model.spec` for their shapes.
+
+        Args:
+            input_ids: (B, T) int64.
+            attention_mask: (B, T) 1 = token, 0 = padding, which may stand anywhere and changes no logit.
+            token_type_ids: (B, T) 0 = first text, 1 = second; left out for networks that know no such thing.
+            document: (B, T) 1, 2 ... = document of the block, 0 = padding; documents do not see each other, and the
+                positions of each start from 0. None: one document a row.
+            chosen: (B, T) bool, the tokens whose logits over the vocabulary are wanted: (N, V) in the order of the
+                rows, in place of (B, T, V). None: all.
+
+        Returns:
+            The logits; of a network for pretraining a tuple: those of the tokens, and (B, 2) of the pairs, where class
+            0 means that the second text follows the first.
+        """
+        given: dict[str, Any] = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if document is not None:
+            mask = document_mask(document, causal=self.output == "causal")
+            given["attention_mask"] = mask if self.attention != "eager" else _additive(mask)
+            given["position_ids"] = document_positions(document) + _offset(self.model)
+        elif self._takes_positions:
+            given["position_ids"] = token_positions(attention_mask)
+        if self._takes_types:
+            given["token_type_ids"] = token_type_ids
+        if self._takes_cache:
+            given["use_cache"] = False
+        self._chosen = chosen
+        try:
+            outputs = self.model(**given)
+        finally:
+            self._chosen = None
+        if self.output == "span":
+            return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)  # (B, T, 2)
+        logits = outputs.prediction_logits if self.output == "pretraining" else outputs.logits
+        if chosen is not None:
+            logits = logits[0]  # (1, N, V) -> (N, V)
+        return (logits, outputs.seq_relationship_logits) if self.output == "pretraining" else logits
+
+    def next_token(self, input_ids: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Return the logits (B, V) of the token after the given ones, and a cache for those that follow.
+
+        Args:
+            input_ids: (B, T) the tokens; with a cache only those that are new since.
+            cache: What the last call returned; None: nothing was seen yet.
+        """
+        outputs = self.model(input_ids=input_ids, past_key_values=cache, use_cache=True)
+        return outputs.logits[:, -1], outputs.past_key_values
+
+    def _keep_chosen(self, module: nn.Module, given: Any, output: Any) -> None:
+        """Let only the chosen tokens reach the head, as one row: (1, N, D)."""
+        if self._chosen is not None:
+            output.last_hidden_state = output.last_hidden_state[self._chosen][None]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens it takes, where it has a table of positions."""
+        return max_tokens(self.model)
+
+    @property
+    def attention(self) -> str:
+        """How attention is worked out: eager, sdpa."""
+        return str(self.model.config._attn_implementation)
+
+    def set_attention(self, name: str) -> None:
+        """Choose how attention is worked out.
+
+        Raises:
+            ConfigError: The network cannot do it so.
+        """
+        try:
+            self.model.set_attn_implementation(name)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"engine.attention={name}: {type(self.model).__name__} has none ({library.first_line(error)})"
+            ) from None
+
+    def parts(self) -> Parts:
+        """Return the parts as found in the network."""
+        return self._parts
+
+    def read_pretrained(self, folder: Path) -> Mapping[str, Tensor]:
+        """Return the weights of a folder by today's names, as the library itself reads them.
+
+        Raises:
+            CheckpointError: The folder holds no safetensors of this architecture.
+        """
+        return library.read_weights(self.model, folder)
+
+    def write_pretrained(self, folder: Path, labels: Sequence[str]) -> None:
+        """Write what the library's `AutoModelFor...` reads: model.safetensors and config.json."""
+        library.write_weights(self.model, folder, labels)
+
+
+def max_tokens(model: Any) -> int | None:
+    """Return how many tokens a network of the library takes at most, where it has a table of positions."""
+    rows = getattr(model.config, "max_position_embeddings", None)
+    return rows - _offset(model) if isinstance(rows, int) and rows > 0 else None
+
+
+def _offset(model: Any) -> int:
+    """Return the position of the first token: RoBERTa and its kin count from the one after their padding's."""
+    for name, module in model.named_modules():
+        if name.endswith("embeddings.position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
+
+
+def _additive(mask: Tensor) -> Tensor:
+    """Return a mask as numbers to add to the scores: 0 where a token attends, else the least there is."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, torch.finfo(torch.float32).min)
