@@ -31,12 +31,14 @@ def choose_decision(engine: Engine, run: RunDirectory) -> None:
 
 
 def restore_decision(task: Task, run: Path, warn: Tell) -> None:
-    """Give a task what its run decided by; where the run did not come that far, the usual value holds and is told."""
+    """Give a task what its run decided by; where the run has chosen nothing, the usual value holds and is told."""
+    if not task.decides:
+        return
     path = run / "model" / "decision.json"
     if path.is_file():
         task.decision = {str(name): float(value) for name, value in read_json(path).items()}
-    elif task.decides:
+    else:
         warn(
-            f"{run} has not chosen yet what predictions are decided by - that comes with the end of its training - so "
-            "that they are decided as usual: by the highest score"
+            f"{run} has no model/decision.json: what its predictions are decided by is chosen when its training ends, "
+            "if it is asked to; until then they are decided as usual"
         )

@@ -124,7 +124,8 @@ def total_loss(output: StepOutput, counts: Mapping[str, int | Tensor], ranks: in
     terms: list[Tensor] = []
     for name, value in output.sums.items():
         count = counts[name]
-        divisor = count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1)
+        # A sum of weights may well lie between 0 and 1.
+        divisor = torch.where(count > 0, count, 1) if isinstance(count, Tensor) else count or 1
         terms.append(value * (output.coefficients.get(name, 1.0) * ranks / divisor))
     return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
 

@@ -49,7 +49,7 @@ class Window:
 
     def take(self) -> dict[str, float]:
         """Return the means and start again: `loss` is the weighted total; several terms follow one by one."""
-        counts = {name: max(float(count), 1.0) for name, count in self.counts.items()}
+        counts = {name: float(count) or 1.0 for name, count in self.counts.items()}
         terms = {name: float(value) / counts[name] for name, value in self.sums.items()}
         values = {"loss": sum(float(self.weighted.get(name, self.sums[name])) / counts[name] for name in terms)}
         if len(terms) > 1:

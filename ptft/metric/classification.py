@@ -9,6 +9,7 @@ Rules, the same as scikit-learn's with `zero_division=0`:
 - the area under the curve is one class against the rest, averaged over classes that have examples in and outside of
   them; it is left out where there is no such class. Log probabilities are ranked to the seven digits of float32, so
   that what is equal on paper is a tie and rounding does not order it;
+- of two classes one is the positive one, whose precision, recall and F1 stand beside the means;
 - top-5 accuracy is left out below five classes; with exactly five it is 1.
 """
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from ptft.errors import DataError
 from ptft.metric.bootstrap import Interval, cell_intervals, mean_intervals, paired_difference
+from ptft.metric.threshold import Goal, best_threshold
 
 NUM_BINS = 15
 """Bins of the calibration error, as in Guo et al., arXiv 1706.04599."""
@@ -33,9 +35,9 @@ class _Examples:
 
     logits: Tensor  # (N, C) float32 or float64
     top: Tensor  # (N,) of the same type: the largest logit
-    top_loss: Tensor  # (N,) float64: minus the log probability of the prediction
+    top_loss: Tensor  # (N,) float64: minus the log probability of the likeliest class
     label: Tensor  # (N,) int64
-    prediction: Tensor  # (N,) int64
+    prediction: Tensor  # (N,) int64: the likeliest class, unless a threshold says otherwise
     score: Tensor  # (N,) float64: probability of the prediction
     loss: Tensor  # (N,) float64: cross entropy without smoothing
     rank: Tensor  # (N,) int64: classes that score higher than the label
@@ -57,9 +59,17 @@ class _Examples:
 class ClassificationMetrics:
     """Accuracy, top-5 accuracy, macro precision, recall, F1 and AUROC, calibration error and plain cross entropy."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        """Start an evaluation over classes with these names, in the order of their label numbers."""
+    def __init__(self, classes: Sequence[str], *, positive: int = 1, threshold: float | None = None) -> None:
+        """Start an evaluation.
+
+        Args:
+            classes: Their names in the order of their label numbers.
+            positive: Number of the positive class, where there are two.
+            threshold: Probability from which the positive class is predicted, where there are two; None: the likelier.
+        """
         self.classes = tuple(classes)
+        self.positive = positive
+        self.threshold = threshold
         self._batches: list[_Examples] = []
 
     def update(self, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,6 +87,8 @@ class ClassificationMetrics:
         of_label = logits.gather(1, label[:, None])
         loss = top_loss + (top.double() - of_label[:, 0])
         score = (-top_loss).exp()
+        if self.threshold is not None:
+            prediction, score = decided(logits, self.positive, self.threshold)
         rank = (logits > of_label).sum(dim=1)
         self._batches.append(_Examples(logits, top, top_loss, label, prediction, score, loss, rank))
         return prediction, score
@@ -98,6 +110,12 @@ class ClassificationMetrics:
             if 0 < int((positive := examples.label == number).sum()) < len(positive)
         ]
         return metrics | ({"auroc": sum(areas) / len(areas)} if areas else {})
+
+    def best_threshold(self, goal: Goal) -> float:
+        """Return the threshold of the positive class that is best for these examples."""
+        examples = self._examples()
+        score = positive_probability(examples.logits, self.positive)
+        return best_threshold(score, examples.label == self.positive, goal)
 
     def intervals(self) -> dict[str, Interval]:
         """Return 95% bootstrap intervals of all metrics but the area under the curve and the calibration error."""
@@ -121,7 +139,7 @@ class ClassificationMetrics:
 
     def subset(self, rows: Tensor) -> "ClassificationMetrics":
         """Return metrics over the examples that `rows`, (N,) bool in the order they came in, marks."""
-        chosen = ClassificationMetrics(self.classes)
+        chosen = ClassificationMetrics(self.classes, positive=self.positive, threshold=self.threshold)
         chosen._batches = [self._examples().select(rows)]
         return chosen
 
@@ -180,12 +198,35 @@ class ClassificationMetrics:
         """Return metrics of the confusion matrix, (R,) each, for R counts (R, K) of its cells."""
         hits, support, predicted = self._margins(cells, counts)
         num_present = ((support + predicted) > 0).sum(dim=1)
-        return {
-            "accuracy": hits.sum(dim=1) / support.sum(dim=1),
-            "precision_macro": _ratio(hits, predicted).sum(dim=1) / num_present,
-            "recall_macro": _ratio(hits, support).sum(dim=1) / num_present,
-            "f1_macro": _ratio(2 * hits, support + predicted).sum(dim=1) / num_present,
+        by_class = {
+            "precision": _ratio(hits, predicted),
+            "recall": _ratio(hits, support),
+            "f1": _ratio(2 * hits, support + predicted),
         }
+        metrics = {"accuracy": hits.sum(dim=1) / support.sum(dim=1)}
+        metrics |= {f"{name}_macro": values.sum(dim=1) / num_present for name, values in by_class.items()}
+        if len(self.classes) == 2:
+            metrics |= {f"{name}_positive": values[:, self.positive] for name, values in by_class.items()}
+        return metrics
+
+
+def positive_probability(logits: Tensor, positive: int) -> Tensor:
+    """Return the probability (N,) float64 of one of two classes, for logits (N, 2)."""
+    logits = logits.double()
+    return (logits[:, positive] - logits[:, 1 - positive]).sigmoid()
+
+
+def decided(logits: Tensor, positive: int, threshold: float) -> tuple[Tensor, Tensor]:
+    """Return the predictions (N,) int64 between two classes, and their probabilities (N,) float64.
+
+    Args:
+        logits: (N, 2) before softmax.
+        positive: Number of the positive class.
+        threshold: It is predicted where its probability is at least this.
+    """
+    probability = positive_probability(logits, positive)
+    taken = probability >= threshold
+    return torch.where(taken, positive, 1 - positive), torch.where(taken, probability, 1 - probability)
 
 
 def area_under_curve(score: Tensor, positive: Tensor) -> float:

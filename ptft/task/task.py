@@ -152,7 +152,7 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def count(self, batch: Batch, phase: str) -> dict[str, int | Tensor]:
-        """Return how many items stand behind each loss term; known before any forward pass."""
+        """Return how many items stand behind each loss term, or the sum of their weights; known before any forward."""
 
     @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from ptft.loss.adversarial import fake_sum, real_sum
-from ptft.loss.cross_entropy import cross_entropy_sum
+from ptft.loss.cross_entropy import binary_cross_entropy_sum, cross_entropy_sum
 from ptft.loss.distillation import distillation_sum
+from ptft.loss.focal import binary_focal_sum, focal_sum
 from ptft.loss.nt_xent import nt_xent_sum
 
 
@@ -84,3 +85,29 @@ def test_the_size_of_the_distillation_gradient_hardly_depends_on_the_temperature
 def test_no_gradient_flows_into_the_teacher():
     teacher = torch.randn(3, 4, requires_grad=True)
     assert not distillation_sum(torch.randn(3, 4), teacher, 2.0).requires_grad
+
+
+def test_the_focal_loss_is_that_of_the_paper():
+    logits, label = torch.randn(9, 4, dtype=torch.float64) * 3, torch.randint(4, (9,))
+    weight = torch.rand(4, dtype=torch.float64)
+    probability = logits.softmax(1)[range(9), label]
+    expected = (-weight[label] * (1 - probability) ** 1.7 * probability.log()).sum()
+    torch.testing.assert_close(focal_sum(logits, label, 1.7, weight), expected)
+    target = torch.randint(2, (9, 4)).double()
+    probability = torch.where(target.bool(), logits.sigmoid(), 1 - logits.sigmoid())
+    expected = (-(weight * target + 1 - target) * (1 - probability) ** 1.7 * probability.log()).sum()
+    torch.testing.assert_close(binary_focal_sum(logits, target, 1.7, weight), expected)
+
+
+def test_without_focus_the_focal_losses_are_cross_entropies():
+    logits, label, weight = torch.randn(9, 4, dtype=torch.float64), torch.randint(4, (9,)), torch.rand(4).double()
+    torch.testing.assert_close(focal_sum(logits, label, 0.0, weight), cross_entropy_sum(logits, label, weight=weight))
+    target = torch.randint(2, (9, 4))
+    found = binary_focal_sum(logits, target, 0.0, weight)
+    torch.testing.assert_close(found, binary_cross_entropy_sum(logits, target, weight))
+
+
+def test_the_focal_loss_of_what_is_surely_right_has_a_finite_slope():
+    logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    slope = torch.autograd.grad(focal_sum(logits, torch.tensor([0, 0]), 0.5), logits)[0]
+    assert bool(torch.isfinite(slope).all()) and float(slope[1].abs().sum()) > 1

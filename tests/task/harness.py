@@ -11,7 +11,7 @@ def total_loss(task, batch, phase, counts=None):
     output = task.loss(task(batch), batch, phase)
     assert set(output.sums) == set(task.count(batch, phase)), "count and loss must name the same terms"
     return sum(
-        output.coefficients.get(name, 1.0) * value / max(float(counts[name]), 1) for name, value in output.sums.items()
+        output.coefficients.get(name, 1.0) * value / (float(counts[name]) or 1) for name, value in output.sums.items()
     )
 
 

@@ -1,10 +1,12 @@
 """Classification: sums that add up, plain loss at evaluation, records that agree with the metrics."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from ptft.data.data_module import DataSpec
-from ptft.errors import DataError
+from ptft.errors import ConfigError, DataError
 from ptft.task.classification import Classification
 from tests.task.harness import assert_batch_size_changes_no_evaluation, evaluate, gradient, overfit, total_loss
 from tests.task.harness import assert_cutting_changes_no_gradient as assert_cuts_agree
@@ -145,3 +147,92 @@ def test_flips_at_test_time_leave_training_and_export_as_they_are():
         assert torch.equal(gradient(flips, batch, "model", 8)[name], value)
     image = batch["image"]
     assert torch.equal(flips.export()["model"].module(image), plain.export()["model"].module(image))
+
+
+# ---- Weights, focus, threshold -------------------------------------------------------------------------------------
+
+COUNTED = dataclasses.replace(SPEC, class_counts=(30, 10, 20))
+TWO = DataSpec(kind="image", shape=(1, 6, 6), classes=("ham", "spam"))
+
+
+def weighted(**settings):
+    torch.manual_seed(0)
+    return Classification(TinyNet(), COUNTED, **settings).double()
+
+
+def two(**settings):
+    torch.manual_seed(0)
+    return Classification(TinyNet(2), TWO, **settings).double()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weighted_losses_divide_by_the_sum_of_weights_as_pytorch_does(smoothing):
+    task, batch = weighted(class_weights={"a": 0.05, "c": 2.0}, label_smoothing=smoothing), doubled(image_batch(9))
+    weight = torch.tensor([0.05, 1.0, 2.0]).double()
+    for rows in (batch, {name: value[batch["label"] == 0][:2] for name, value in batch.items()}):  # weights of 0.1
+        logits = task.model(rows["image"])
+        expected = torch.nn.functional.cross_entropy(logits, rows["label"], weight, label_smoothing=smoothing)
+        torch.testing.assert_close(total_loss(task, rows, "model"), expected, rtol=1e-6, atol=0)
+
+
+def test_balanced_weights_make_classes_count_alike_and_examples_one_on_average():
+    weights = weighted(class_weights="balanced").weights
+    torch.testing.assert_close(weights * torch.tensor([30, 10, 20]), torch.full((3,), 20.0, dtype=torch.float64))
+    with pytest.raises(DataError, match="balanced"):
+        make(class_weights="balanced")
+
+
+@pytest.mark.parametrize("settings", [{"class_weights": "balanced"}, {"focal_gamma": 2.0, "class_weights": {"a": 0.1}}])
+def test_cutting_a_weighted_batch_changes_no_gradient(settings):
+    assert_cuts_agree(weighted(**settings), doubled(image_batch(10)))
+    if "focal_gamma" not in settings:
+        assert_cuts_agree(weighted(**settings), mixed(doubled(image_batch(10))))
+
+
+def test_weights_are_no_part_of_what_is_saved():
+    assert weighted(class_weights="balanced").state_dict().keys() == make().state_dict().keys()
+
+
+def test_wrong_settings_are_named():
+    for settings, text in (
+        ({"class_weights": {"d": 2.0}}, "no class d"),
+        ({"class_weights": {"a": -1.0}}, "found -1"),
+        ({"focal_gamma": 2.0, "label_smoothing": 0.1}, "label_smoothing=0.1"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            weighted(**settings)
+    with pytest.raises(DataError, match="two classes"):
+        weighted(threshold=0.3)
+    with pytest.raises(ConfigError, match="ham and spam"):
+        two(positive="eggs")
+
+
+def test_the_focal_loss_takes_no_mixed_labels():
+    assert make().mixed_labels and not make(focal_gamma=2.0).mixed_labels
+
+
+def test_a_threshold_chosen_on_validation_is_followed_by_metrics_records_and_decode():
+    task, batch = two(threshold="auto"), doubled(image_batch(60))
+    batch = batch | {"label": (torch.rand(60) < 0.2).long()}
+    assert task.decides and task.decided_at is None
+    metrics = task.make_metrics()
+    task.evaluation_step(task(batch), batch, metrics)
+    before = metrics.compute()
+    task.decision = task.fit_decision(metrics)
+    after, _, _, records = evaluate(task, batch, 7)
+    assert after["f1_positive"] >= before["f1_positive"] and after["loss"] == before["loss"]
+    probability = task.model(batch["image"]).softmax(1)[:, 1]
+    assert torch.equal(records["prediction"] == 1, probability >= task.decision["threshold"])
+    told = task.predict(batch, [{}] * 60)
+    assert [row["prediction"] for row in told] == [TWO.classes[number] for number in records["prediction"].tolist()]
+    assert [row["score"] for row in told] == pytest.approx(records["score"].tolist())
+
+
+def test_a_row_is_told_its_likeliest_classes_in_order():
+    task, batch = make().eval(), doubled(image_batch(5))
+    told = task.predict(batch | {"index": batch["index"].flip(0)}, [{}] * 5)
+    probabilities = task.model(batch["image"]).softmax(1).flip(0)
+    for row, expected in zip(told, probabilities, strict=True):
+        values = list(row["probabilities"].values())
+        assert values == sorted(values, reverse=True) == pytest.approx(sorted(expected.tolist(), reverse=True))
+        assert next(iter(row["probabilities"])) == row["prediction"] and row["score"] == values[0]
