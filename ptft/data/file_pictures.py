@@ -4,7 +4,6 @@ A subclass lists the files; everything else is here. The batch of step k is a pu
 """
 
 import dataclasses
-import os
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from ptft.data import overlap
 from ptft.data.bad_samples import BadSamples
-from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
+from ptft.data.data_module import Batch, BatchPlan, DataSpec
 from ptft.data.download import cache_folder
 from ptft.data.file_contents import Contents, fingerprint, read_contents
 from ptft.data.image_arrays import Rows, check_fit, statistics_of
@@ -26,12 +25,13 @@ from ptft.data.image_cache import build_cache
 from ptft.data.image_files import ImageFiles, Pictures
 from ptft.data.image_frames import FrameStore
 from ptft.data.listing import Listing, check_several_classes, listed
+from ptft.data.new_pictures import PictureModule
 from ptft.data.screening import left_out_note, memory_path, most_bad, reason_in, screen
 from ptft.data.split import Split, class_counts, divide, keep_labels, sample_rows
 from ptft.data.split_groups import group_names, number_groups
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.random import permute
-from ptft.runtime.threads import map_in_threads
+from ptft.runtime.threads import cores, map_in_threads
 from ptft.types import NonNegativeInt, PositiveInt, PositiveShare, UnitFloat
 
 IMAGENET: tuple[tuple[float, ...], ...] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -42,7 +42,7 @@ _AT_ONCE = 32  # pictures that a thread reads at once for the statistics
 
 
 @dataclass(eq=False, repr=False)
-class FilePictures(DataModule):
+class FilePictures(PictureModule):
     """Pictures in files, of any size, decoded while training.
 
     `index` is the number of the picture in the listing, without those left out, the same in every split.
@@ -238,12 +238,6 @@ class FilePictures(DataModule):
     # ---- What others ask for ----------------------------------------------------------------------------------------
 
     @property
-    def spec(self) -> DataSpec:
-        """What the data know, once set up."""
-        assert self._spec is not None, "setup() comes first"
-        return self._spec
-
-    @property
     def num_examples(self) -> int:
         """Examples in the training split, after `label_fraction`."""
         return len(self._rows["train"])
@@ -331,11 +325,7 @@ class FilePictures(DataModule):
 
     def _workers(self) -> int:
         """Return how many threads make batches; 0: none beside the one that trains."""
-        if self.num_workers != "auto":
-            return self.num_workers
-        # Not every system tells which of its cores a process may use.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(2, cores)
+        return self.num_workers if self.num_workers != "auto" else max(2, cores())
 
     def _threads(self) -> int:
         """Return how many threads look at all pictures while the data are set up."""

@@ -11,15 +11,16 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
+from ptft.data.data_module import Batch, BatchPlan, DataSpec
 from ptft.data.image_arrays import ImageArrays, Rows, check_arrays, check_fit, fingerprint, pixel_statistics
 from ptft.data.image_batches import Augmentation, EvaluationBatches, ImageStore, TrainingBatches
+from ptft.data.new_pictures import PictureModule
 from ptft.data.split import Split, class_counts, divide, keep_labels
 from ptft.errors import ConfigError, DataError
 from ptft.types import NonNegativeInt, PositiveShare
 
 
-class InMemoryImages(DataModule):
+class InMemoryImages(PictureModule):
     """A labelled image data set held in memory as uint8.
 
     `index` is the number of the row in the arrays read, the same in every split.
@@ -130,12 +131,6 @@ class InMemoryImages(DataModule):
                 f"{len(self.mean)} and {len(self.std)}"
             )
         return tuple(self.mean), tuple(self.std)
-
-    @property
-    def spec(self) -> DataSpec:
-        """What the data know, once set up."""
-        assert self._spec is not None, "setup() comes first"
-        return self._spec
 
     @property
     def num_examples(self) -> int:

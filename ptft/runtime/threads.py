@@ -1,5 +1,6 @@
 """Work on many small things in several threads: for what waits for a disk, or lets go of the interpreter lock."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AT_ONCE = 64
 """Items a thread takes at once: handing over one costs more than many of the things done."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    # Not every system tells which of its cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_threads(
