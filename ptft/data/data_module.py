@@ -241,14 +241,6 @@ class DataModule(ABC):
         raise DataError(f"{type(self).__name__} holds no pictures to show")
 
     def texts(self, index: Tensor) -> Sequence[str]:
-        """Return examples to read, as they came: the text of each of (n,) values of `index`.
-
-        Raises:
-            DataError: The data are no texts.
-        """
-        raise DataError(f"{type(self).__name__} holds no texts to show")
-
-    def texts(self, index: Tensor) -> Sequence[str]:
         """Return examples to read: one text for each of (n,) values of `index`.
 
         Raises:

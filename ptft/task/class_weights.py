@@ -36,6 +36,7 @@ def class_weights(wanted: Literal["balanced"] | Mapping[str, float] | None, spec
         weights = counts.sum() / (present.sum() * counts.clamp(min=1))
         return torch.where(present, weights, 1.0).float()
     assert not isinstance(wanted, str)
+    wanted = {str(name): weight for name, weight in wanted.items()}  # YAML reads a class `3` as a number
     if unknown := [name for name in wanted if name not in spec.classes]:
         raise ConfigError(f"task.class_weights: there is no class {unknown[0]}; the data have {listed(spec.classes)}")
     if negative := [name for name, weight in wanted.items() if weight < 0]:

@@ -15,7 +15,6 @@ from ptft.loss.cast import at_least_float32
 from ptft.loss.cross_entropy import cross_entropy_sum, mixed_cross_entropy_sum
 from ptft.loss.focal import focal_sum
 from ptft.metric.classification import ClassificationMetrics, decided
-from ptft.metric.threshold import Goal
 from ptft.task.class_weights import class_weights as weights_of
 from ptft.task.exhibit import Exhibit, chosen_to_explain, label_exhibits, rows_of
 from ptft.task.gradcam import grad_cam
@@ -46,7 +45,7 @@ class Classification(Task):
         focal_gamma: NonNegativeFloat = 0.0,
         positive: str | None = None,
         threshold: Literal["auto"] | UnitFloat | None = None,
-        threshold_for: Goal = "f1",
+        threshold_for: Literal["f1", "balanced_accuracy"] = "f1",
     ) -> None:
         """Wrap a network that maps the data's inputs - images (B, C, H, W), or tokens - to logits (B, classes).
 
