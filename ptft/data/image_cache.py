@@ -4,16 +4,12 @@ The file: 64 bytes of header (magic, number of pictures, bytes of pixels, checks
 sizes as (N, 2) int32 height and width, then the pixels of one picture after the other, (H, W, C) uint8 each.
 """
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import struct
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ptft.data.cached_folder import alone
 from ptft.data.image_files import ImageFiles, decoders
 from ptft.data.image_frames import resized
 from ptft.errors import DataError
@@ -110,7 +107,7 @@ def build_cache(files: ImageFiles, side: int, folder: Path, key: str, threads: i
         folder.mkdir(parents=True, exist_ok=True)
         cache, warning = _opened(path, digest, files.channels)
         if cache is None:
-            with _alone(path):
+            with alone(path):
                 # Another process may have made it while this one waited.
                 cache, _ = _opened(path, digest, files.channels)
                 if cache is None:
@@ -189,15 +186,3 @@ def _smaller(height: int, width: int, side: int) -> tuple[int, int]:
 def _offsets(sizes: npt.NDArray[np.int32], channels: int) -> npt.NDArray[np.int64]:
     """Return where the pixels of each picture begin, and where the last ones end: (N + 1,)."""
     return np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(1) * channels)]).astype(np.int64)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process builds the same file; where locks are not supported, go on without one."""
-    with path.with_name(f".lock-{path.name}").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.ENOLCK, errno.EINVAL):
-                raise
-        yield

@@ -23,10 +23,15 @@ _SHOWN = 3
 
 def normalised(text: str, form: Normalisation) -> str:
     """Return a text in one Unicode form, without control characters or white space around it, line breaks as \\n."""
-    text = _CONTROLS.sub("", _BREAKS.sub("\n", text)).strip()
+    return plain(text, form).strip()
+
+
+def plain(text: str, form: Normalisation) -> str:
+    """Return a text, or a part of one, as `normalised` does, but with the white space around it."""
+    text = _CONTROLS.sub("", _BREAKS.sub("\n", text))
     if form == "none" or text.isascii():
         return text
-    return unicodedata.normalize("NFC" if form == "nfc" else "NFKC", text).strip()
+    return unicodedata.normalize("NFC" if form == "nfc" else "NFKC", text)
 
 
 def cleaned(rows: TextRows, form: Normalisation) -> tuple[TextRows, list[str]]:
