@@ -1,4 +1,7 @@
-"""Linear probe: only the head is trained, on features that stand still (batch-norm statistics and dropout too)."""
+"""Linear probe: only the head is trained, with the neck before it, on features that stand still.
+
+Batch-norm statistics and dropout stand still too.
+"""
 
 from torch import nn
 
@@ -15,6 +18,6 @@ class LinearProbe(Adapt):
         Raises:
             ConfigError: The model does not tell its head.
         """
-        head = parts_for(model, "linear_probe").head
+        top = parts_for(model, "linear_probe").top
         # Modules around the head (`classifier` around `classifier.3`) must go on training with it.
-        freeze(model, lambda name: not belongs(name, head) and not belongs(head, name))
+        freeze(model, lambda name: not any(belongs(name, unit) or belongs(unit, name) for unit in top))

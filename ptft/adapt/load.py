@@ -5,7 +5,8 @@ is copied before everything is checked. Files are read without running code: saf
 `weights_only=True`.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ptft.adapt.fit import COMPILED, fit_tensors
+from ptft.adapt.head import alike, choose_head, fresh_neck
 from ptft.errors import CheckpointError
-from ptft.model.parts import HasParts, belongs
+from ptft.model.parts import ExplainsTensors, HasParts, Parts, belongs
 
 WRAPPERS = ("", "model.", "module.", "module.model.", "model.module.")
 """Prefixes put before a network's own names by a task (`model.`) or by data parallelism (`module.`)."""
@@ -158,43 +160,64 @@ def load_weights(
             unchanged.
     """
     own: dict[str, Tensor] = {name.replace(COMPILED, ""): value for name, value in model.state_dict().items()}
-    head = model.parts().head.replace(COMPILED, "") if isinstance(model, HasParts) else None
-    given, changes = fit_tensors(model, own, _aligned(tensors, own, head))
-    own_head, own_body = _split(own, head)
-    given_head, given_body = _split(given, head)
-    fits = [name for name, value in own_body.items() if name in given_body and _alike(value, given_body[name])]
+    parts = _plain(model.parts()) if isinstance(model, HasParts) else None
+    given, changes = fit_tensors(model, own, _aligned(tensors, own, parts))
+    taken: tuple[str, ...] = ()
+    head, anew = "", set[str]()
+    if parts is not None:
+        taken, head = choose_head(parts, own, given, classes_match=classes_match)
+        anew, phrases = fresh_neck(parts, own, given)
+        changes += phrases
+    own_body, given_body = (_below(tensors, parts, anew) for tensors in (own, given))
+    fits = [name for name, value in own_body.items() if name in given_body and alike(value, given_body[name])]
     mismatched = [name for name in own_body if name in given_body and name not in fits]
-    take_head = classes_match and _same_layout(own_head, given_head)
     report = LoadReport(
         loaded=len(fits),
         total=len(own_body),
-        head=_describe_head(own_head, given_head, take_head) if head else "",
+        head=head,
         missing=tuple(name for name in own_body if name not in given_body),
         unexpected=tuple(name for name in given_body if name not in own_body),
         mismatched=tuple(f"{name} {_form(given_body[name])} -> {_form(own_body[name])}" for name in mismatched),
         changes=changes,
     )
     if not report.complete and (not partial or not fits):
-        remedy = "choose the model= these weights were made with" + (
-            "" if partial else ", or take only what fits with init_partial=true"
-        )
         raise CheckpointError(
             f"the weights do not fit {type(model).__name__}: {report.loaded} of {report.total} backbone tensors match\n"
-            f"{report.explain()}\n  {remedy}"
+            f"{report.explain()}\n  {_remedy(model, {name: given_body[name] for name in mismatched}, partial)}"
         )
     with torch.no_grad():
-        for name in [*fits, *(own_head if take_head else ())]:
+        for name in [*fits, *taken]:
             own[name].copy_(given[name])
     return report
 
 
-def _aligned(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], head: str | None) -> dict[str, Tensor]:
+def _plain(parts: Parts) -> Parts:
+    """Return the parts by the names they have when nothing is compiled."""
+    return dataclasses.replace(
+        parts, head=parts.head.replace(COMPILED, ""), neck=tuple(name.replace(COMPILED, "") for name in parts.neck)
+    )
+
+
+def _below(tensors: Mapping[str, Tensor], parts: Parts | None, anew: Collection[str]) -> dict[str, Tensor]:
+    """Return the tensors of the backbone: all but the head's, and those that are begun anew."""
+    head = parts.head if parts is not None else None
+    return {n: value for n, value in tensors.items() if n not in anew and (head is None or not belongs(n, head))}
+
+
+def _remedy(model: nn.Module, mismatched: Mapping[str, Tensor], partial: bool) -> str:
+    """Return what to do about weights that do not fit; a model may know better."""
+    known = model.explain_tensors(mismatched) if isinstance(model, ExplainsTensors) else ""
+    also = "" if partial else ", or take only what fits with init_partial=true"
+    return (known or "choose the model= these weights were made with") + also
+
+
+def _aligned(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], parts: Parts | None) -> dict[str, Tensor]:
     """Rename the given tensors to the model's names, by the change of prefix that makes most backbone names agree.
 
     Tensors that do not bear the chosen prefix belong to what stood around the network (a projector) and are left out.
     """
     plain = {name.replace(COMPILED, ""): value for name, value in tensors.items()}
-    body = {name for name in own if head is None or not belongs(name, head)}
+    body = set(_below(own, parts, ()))
 
     def renamed(old: str, new: str) -> dict[str, Tensor]:
         return {new + name.removeprefix(old): value for name, value in plain.items() if name.startswith(old)}
@@ -203,42 +226,6 @@ def _aligned(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], head: str
     return max(
         (renamed(old, new) for old, new in product(WRAPPERS, WRAPPERS)), key=lambda names: len(body & set(names))
     )
-
-
-def _split(tensors: Mapping[str, Tensor], head: str | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the tensors of the head and those of the backbone."""
-    of_head = {name: value for name, value in tensors.items() if head is not None and belongs(name, head)}
-    return of_head, {name: value for name, value in tensors.items() if name not in of_head}
-
-
-def _alike(first: Tensor, second: Tensor) -> bool:
-    """Tell whether one tensor can be copied into the other: the same shape, and both floating or both whole numbers."""
-    return first.shape == second.shape and first.is_floating_point() == second.is_floating_point()
-
-
-def _same_layout(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
-    return own.keys() == given.keys() and all(_alike(own[name], given[name]) for name in own)
-
-
-def _describe_head(own: Mapping[str, Tensor], given: Mapping[str, Tensor], taken: bool) -> str:
-    if taken:
-        return "head taken"
-    if not given:
-        return "head re-initialised, the weights hold none"
-    before, after = _num_outputs(given), _num_outputs(own)
-    if own.keys() != given.keys() or before is None or after is None:
-        return "head re-initialised, the weights hold one of another kind"
-    if before != after:
-        return f"head re-initialised, {before} -> {after} classes"
-    if _same_layout(own, given):
-        return f"head re-initialised, its {before} classes are not known to be the same"
-    return "head re-initialised, the weights hold one of another shape"
-
-
-def _num_outputs(head: Mapping[str, Tensor]) -> int | None:
-    """Return how many logits a head gives: the rows of its last matrix."""
-    matrices = [value for value in head.values() if value.ndim == 2]
-    return matrices[-1].shape[0] if matrices else None
 
 
 def _form(tensor: Tensor) -> str:

@@ -59,13 +59,13 @@ class Lora(Adapt):
 
     def apply(self, model: nn.Module) -> None:
         """Freeze all but the updates and the head."""
-        head = parts_for(model, "lora").head
+        top = parts_for(model, "lora").top
         names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-        frozen = {name for name in names if MARK not in name and not belongs(name, head)}
+        frozen = {name for name in names if MARK not in name and not any(belongs(name, unit) for unit in top)}
         freeze(model, lambda name: name in frozen)
         for name, module in model.named_modules():
             # One without weights has nothing frozen in it, but its statistics would move.
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not belongs(name, head):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(belongs(name, unit) for unit in top):
                 setattr(module, FROZEN, True)
                 module.eval()
 
@@ -77,7 +77,8 @@ class Lora(Adapt):
 
     def _chosen(self, model: nn.Module) -> list[str]:
         parts = parts_for(model, "lora")
-        fitting = [name for name, layer in model.named_modules() if not belongs(name, parts.head) and _fits(layer)]
+        layers = model.named_modules()
+        fitting = [n for n, layer in layers if _fits(layer) and not any(belongs(n, unit) for unit in parts.top)]
         if self.targets != "auto":
             return [name for name in fitting if name in set(self._matched(fitting, model))]
         names = [name for block in parts.blocks for name in _of_block(model, fitting, block)]

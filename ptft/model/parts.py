@@ -54,6 +54,15 @@ class AdaptsTensors(Protocol):
         ...
 
 
+@runtime_checkable
+class ExplainsTensors(Protocol):
+    """A model that knows why weights of another shape do not fit it."""
+
+    def explain_tensors(self, tensors: Mapping[str, Tensor]) -> str:
+        """Return why weights by this model's names, all of another shape, do not fit, and what to do; or nothing."""
+        ...
+
+
 def belongs(name: str, prefix: str) -> bool:
     """Tell whether a parameter or module called `name` lies under `prefix`, in whole dotted words."""
     return name == prefix or name.startswith(prefix + ".")

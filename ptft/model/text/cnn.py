@@ -4,6 +4,8 @@ Left out: its variants with two embeddings or vectors that stand still.
 Legend: B batch, T tokens, D width, F filters of a width.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from ptft.errors import ConfigError
 from ptft.model.parts import Parts
 from ptft.model.spec import ModelSpec, num_outputs, text_length
 from ptft.model.text.embedding import TokenEmbedding
+from ptft.model.text.tables import other_vocabulary
 from ptft.types import DropRate, NonNegativeInt, PositiveInt
 
 
@@ -70,6 +73,11 @@ class TextCNN(nn.Module):
             found.append(seen.masked_fill(attention_mask[:, None] == 0, 0.0).amax(dim=2))
         logits: Tensor = self.head(self.dropout(torch.cat(found, dim=1)))
         return logits
+
+    def explain_tensors(self, tensors: Mapping[str, Tensor]) -> str:
+        """Return why weights of another shape do not fit: another vocabulary."""
+        name, own = "embedding.tokens.weight", self.embedding.tokens.weight
+        return other_vocabulary(tensors[name], own) if name in tensors else ""
 
     def parts(self) -> Parts:
         """Return the parts: the embedding, the filters of all widths as one block, the linear layer."""

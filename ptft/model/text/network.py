@@ -16,12 +16,15 @@ from torch import Tensor, nn
 
 from ptft.errors import ConfigError
 from ptft.model import library
-from ptft.model.parts import Parts
+from ptft.model.parts import Parts, belongs
 from ptft.model.text.masks import document_mask, document_positions, token_positions
-from ptft.model.text.structure import find_parts
+from ptft.model.text.structure import POOLER, find_parts
+from ptft.model.text.tables import cut_positions, other_positions, other_vocabulary
 
-TOKEN_OUTPUTS = ("masked", "causal", "pretraining")
-"""Outputs with logits over the vocabulary, which can be asked of chosen tokens alone."""
+POSITIONS = ("position_embeddings", "wpe", "embed_positions")
+"""What the library calls its tables of learned positions."""
+BUFFER = "position_ids"
+"""What old weights hold and no network needs: 0, 1, 2 ..."""
 
 
 class TextNetwork(nn.Module):
@@ -135,6 +138,33 @@ class TextNetwork(nn.Module):
         """Return the parts as found in the network."""
         return self._parts
 
+    def adapt_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights of which all outside the base model lies below this network's head, and no position is over.
+
+        Args:
+            tensors: Weights by this network's names, or those of its base model alone; not changed.
+        """
+        own, base, head = self.state_dict(), f"model.{self.model.base_model_prefix}", self._parts.head
+        known = any(belongs(name, base) for name in tensors)
+        fitted: dict[str, Tensor] = {}
+        for name, value in tensors.items():
+            full = name if known else f"{base}.{name}"
+            donated = not belongs(full, base) or belongs(full, f"{base}.{POOLER}")  # of the head the weights had
+            if not name.endswith(BUFFER):
+                fitted[f"{head}.{full}" if donated and full not in own else full] = value
+        return cut_positions(fitted, own, self._table(positions_of(self.model)))
+
+    def explain_tensors(self, tensors: Mapping[str, Tensor]) -> str:
+        """Return why weights of another shape do not fit: another vocabulary, or too few positions."""
+        own = self.state_dict()
+        words, places = self._table(self.model.get_input_embeddings()), self._table(positions_of(self.model))
+        why = other_vocabulary(tensors[words], own[words]) if words in tensors else ""
+        return why or (other_positions(tensors[places], own[places]) if places in tensors else "")
+
+    def _table(self, wanted: nn.Module | None) -> str:
+        """Return the name of the weight of a module within this network; empty where it is not there."""
+        return next((f"{name}.weight" for name, module in self.named_modules() if module is wanted), "")
+
     def read_pretrained(self, folder: Path) -> Mapping[str, Tensor]:
         """Return the weights of a folder by today's names, as the library itself reads them.
 
@@ -150,16 +180,22 @@ class TextNetwork(nn.Module):
 
 def max_tokens(model: Any) -> int | None:
     """Return how many tokens a network of the library takes at most, where it has a table of positions."""
-    rows = getattr(model.config, "max_position_embeddings", None)
-    return rows - _offset(model) if isinstance(rows, int) and rows > 0 else None
+    table = positions_of(model)
+    return None if table is None else table.num_embeddings - _offset(model)
+
+
+def positions_of(model: Any) -> nn.Embedding | None:
+    """Return the table of learned positions of a network of the library, or None."""
+    for name, module in model.base_model.named_modules():
+        if name.rpartition(".")[2] in POSITIONS and isinstance(module, nn.Embedding):
+            return module
+    return None
 
 
 def _offset(model: Any) -> int:
     """Return the position of the first token: RoBERTa and its kin count from the one after their padding's."""
-    for name, module in model.named_modules():
-        if name.endswith("embeddings.position_embeddings") and isinstance(module, nn.Embedding):
-            return 0 if module.padding_idx is None else module.padding_idx + 1
-    return 0
+    table = positions_of(model)
+    return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
 
 
 def _additive(mask: Tensor) -> Tensor:

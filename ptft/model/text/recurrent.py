@@ -7,6 +7,7 @@ core a training step of a bidirectional LSTM (32 x 100, 128 wide) takes 54 ms wh
 Legend: B batch, T tokens, D width, H hidden width.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from ptft.model.parts import Parts
 from ptft.model.spec import ModelSpec, num_outputs, text_length
 from ptft.model.text.embedding import TokenEmbedding
 from ptft.model.text.pooling import pool
+from ptft.model.text.tables import other_vocabulary
 from ptft.types import DropRate, NonNegativeInt, PositiveInt
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -90,6 +92,11 @@ class Recurrent(nn.Module):
             features = pool(features, lengths, self.pooling, backwards=self.layers[-1].backwards is not None)
         logits: Tensor = self.head(features)
         return logits
+
+    def explain_tensors(self, tensors: Mapping[str, Tensor]) -> str:
+        """Return why weights of another shape do not fit: another vocabulary."""
+        name, own = "embedding.tokens.weight", self.embedding.tokens.weight
+        return other_vocabulary(tensors[name], own) if name in tensors else ""
 
     def parts(self) -> Parts:
         """Return the parts: the embedding, each layer, the linear layer."""
