@@ -28,3 +28,17 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch, capsys):
         advance(1)
         advance(1)
     assert capsys.readouterr().out == ""
+
+
+def test_what_was_done_before_counts_for_no_rate_and_an_unknown_total_has_no_end(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_PIPE_SECONDS", 0.0)
+    monkeypatch.setattr(progress.time, "monotonic", iter(range(100)).__next__)
+    with progress.progress("predicting", 40, "rows", done=20) as advance:
+        advance(10)
+    with progress.progress("predicting", None, "rows") as advance:
+        advance(1000)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("predicting: 30/40  ") and "left" in first
+    rate = float(first.split()[2])
+    assert rate <= 10  # ten in a second at the least, not thirty
+    assert second.startswith("predicting: 1,000  ") and "left" not in second
