@@ -127,13 +127,10 @@ class Causal(Task):
             ConfigError: A text is empty, and the tokenizer has no token that begins one.
         """
         prompts = prompts_of(batch, self.spec)
-        begin = self.spec.special_tokens.get("bos", self.spec.special_tokens.get("eos"))
-        for place, prompt in enumerate(prompts):
-            if not prompt and begin is None:
-                raise ConfigError(
-                    "prompt= is empty, and this tokenizer has no token that begins a text; give some text"
-                )
-            prompts[place] = prompt or [begin]
+        begins = [self.spec.special_tokens[role] for role in ("bos", "eos", "cls") if role in self.spec.special_tokens]
+        if not begins and not all(prompts):
+            raise ConfigError("a prompt is empty, and this tokenizer has no token that begins a text; give some text")
+        prompts = [prompt or begins[:1] for prompt in prompts]
         written = Writer.of(self.model, self.spec).write(prompts, self.sampling, self.max_new_tokens, self.seed)
         tokenizer = TextTokenizer.from_files(self.spec.files)
         texts = [spoken(tokenizer, prompt, new) for prompt, new in zip(prompts, written, strict=True)]

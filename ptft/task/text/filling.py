@@ -18,7 +18,9 @@ def masks_as_labels(batch: Batch, mask: int) -> Batch:
     return batch | {"labels": torch.where(tokens == mask, tokens, IGNORED)}
 
 
-def filled(batch: Batch, logits: Tensor, tokenizer: TextTokenizer, candidates: int) -> list[dict[str, Any]]:
+def filled(
+    batch: Batch, logits: Tensor, tokenizer: TextTokenizer, specials: Sequence[int], candidates: int
+) -> list[dict[str, Any]]:
     """Return for each row its `text` with the likeliest tokens in place of the masks, and the `masks` in their order.
 
     A mask is `{"tokens": [...], "probabilities": [...]}`, likeliest first.
@@ -27,9 +29,12 @@ def filled(batch: Batch, logits: Tensor, tokenizer: TextTokenizer, candidates: i
         batch: With `labels` as `masks_as_labels` makes them.
         logits: (N, V), a row for each mask of the batch.
         tokenizer: Turns numbers into text.
+        specials: Tokens that are no candidates.
         candidates: How many tokens of each mask are told.
     """
-    probability, token = at_least_float32(logits).softmax(dim=1).topk(min(candidates, logits.shape[1]), dim=1)
+    words = at_least_float32(logits).index_fill(1, torch.tensor(specials, device=logits.device), -torch.inf)
+    most = min(candidates, logits.shape[1] - len(specials))
+    probability, token = words.softmax(dim=1).topk(most, dim=1)
     asked = batch["labels"] != IGNORED
     best = batch["input_ids"].clone()
     best[asked] = token[:, 0]

@@ -119,4 +119,5 @@ class Masked(Task):
         """Return the answer to each row of a batch with mask tokens, and what else the network gave."""
         batch = masks_as_labels(batch, self.masking.mask)
         logits, *rest = network_outputs(self.model, self.spec, batch)
-        return filled(batch, logits, TextTokenizer.from_files(self.spec.files), self.candidates), rest
+        tokenizer = TextTokenizer.from_files(self.spec.files)
+        return filled(batch, logits, tokenizer, self.masking.specials, self.candidates), rest
