@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy.typing as npt
+from tokenizers import Encoding
 
 from ptft.data.text.encoded import Encoded, encoded, join
 from ptft.data.text.tokenizer import TextTokenizer
@@ -14,6 +15,10 @@ _AT_ONCE = 2048
 """Texts that are tokenised together: few enough that their encodings take little memory."""
 _MANY = 20_000
 """Texts from which on it is told how far it is."""
+_CHARACTERS = 8
+"""Characters of a text that are looked at first, for each token that is kept; a token is four or five on average."""
+_MARGIN = 16
+"""Tokens that must lie behind those kept before the rest of a text is left unread."""
 
 
 def encode_texts(
@@ -43,7 +48,7 @@ def encode_texts(
         for start in range(0, max(1, len(texts)), _AT_ONCE):
             some = texts[start : start + _AT_ONCE]
             seconds = pairs[start : start + _AT_ONCE] if pairs is not None else None
-            encodings = tokenizer.encode(some, seconds, max_length=max_length)
+            encodings = _encodings(tokenizer, some, seconds, max_length)
             ragged = {"input_ids": [encoding.ids for encoding in encodings]}
             if pairs is not None:
                 ragged["token_type_ids"] = [encoding.type_ids for encoding in encodings]
@@ -51,3 +56,37 @@ def encode_texts(
             parts.append(encoded(range(start, start + len(some)), ragged, padding=padding, num_truncated=cut))
             advance(len(some))
     return join(parts, fixed)
+
+
+def _encodings(
+    tokenizer: TextTokenizer, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None
+) -> list[Encoding]:
+    """Return the encodings of texts; of long ones only the beginning is read, where the rest is cut off anyway.
+
+    A beginning that ends before white space has the tokens that the whole text begins with, as tokenizers cut texts
+    there first; those that do not are a few tokens off near its end at most, and these are not kept.
+    """
+    if max_length is None or pairs is not None:
+        return tokenizer.encode(texts, pairs, max_length=max_length)
+    heads = [_head(text, _CHARACTERS * max_length) for text in texts]
+    encodings = tokenizer.encode(heads, max_length=max_length)
+    again = [
+        number
+        for number, (head, text) in enumerate(zip(heads, texts, strict=True))
+        if len(head) < len(text) and sum(len(part) for part in encodings[number].overflowing) < _MARGIN
+    ]
+    if again:
+        whole = tokenizer.encode([texts[number] for number in again], max_length=max_length)
+        for number, encoding in zip(again, whole, strict=True):
+            encodings[number] = encoding
+    return encodings
+
+
+def _head(text: str, most: int) -> str:
+    """Return the beginning of a text, of at most so many characters, that ends before white space; else all of it."""
+    if len(text) <= most:
+        return text
+    end = most
+    while end > most // 2 and not text[end].isspace():
+        end -= 1
+    return text[:end] if text[end].isspace() else text

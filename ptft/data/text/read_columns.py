@@ -124,7 +124,8 @@ class _Table:
                 return
         texts = [values[name] if values[name] is not None else "" for name in (columns.text, columns.text_pair) if name]
         split = values[columns.split] if columns.split is not None else "train"
-        if reason := next((reason for text in texts if (reason := _unusable(text))), "") or _no_split(split):
+        reasons = [*map(_unusable, texts), _no_split(split), *map(_undecodable, values.values())]
+        if reason := next(filter(None, reasons), ""):
             self.bad.note(*place, reason)
             return
         self.texts.append(texts[0])
@@ -181,7 +182,11 @@ def _unusable(text: Any) -> str:
         return f"the text is a {type(text).__name__}, expected a text"
     if len(text) > TEXT_CHARACTERS:
         return f"a text of {len(text):,} characters; a row is one example, and {TEXT_CHARACTERS:,} are the most"
-    return undecodable(text)
+    return ""
+
+
+def _undecodable(value: Any) -> str:
+    return undecodable(value) if isinstance(value, str) else ""
 
 
 def _no_split(value: Any) -> str:

@@ -156,10 +156,12 @@ def _json_lines(file: TextIO, name: str, bad: BadRows) -> Iterator[tuple[Place, 
     for line, text in _lines(file, name, bad):
         try:
             values = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once)
+        except json.JSONDecodeError as error:
+            hint = "; one object stands in one line" if text.strip() in ("[", "{") else ""
+            bad.note(name, line, f"this is no JSON: {error.msg} at column {error.colno}{hint}")
+            continue
         except (ValueError, RecursionError) as error:
-            whole = text.strip() in ("[", "{")
-            hint = "; one object stands in one line" if whole else ""
-            bad.note(name, line, f"this is no JSON: {error}{hint}")
+            bad.note(name, line, f"this is no JSON: {error}")
             continue
         if isinstance(values, dict):
             yield (name, line), values
