@@ -17,6 +17,7 @@ from ptft.runtime.random import Draws
 from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.generation import Sampling, Writer
 from ptft.task.text.tokens import IGNORED, chosen, records, sums_by_example, token_outputs
+from ptft.task.text.vocabulary import tokenizer_of
 from ptft.types import NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, Seed
 
 NUM_SAMPLES = 3
@@ -116,7 +117,7 @@ class Causal(Task):
             return None
         seed = int(torch.randint(1 << 31, (), generator=generator))
         written = Writer.of(self.model, self.spec).write(prompts, self.sampling, self.sample_tokens, seed)
-        tokenizer = TextTokenizer.from_files(self.spec.files)
+        tokenizer = tokenizer_of(self.spec)
         texts = [spoken(tokenizer, prompt, new) for prompt, new in zip(prompts, written, strict=True)]
         return {"continued": "\n\n".join(f"{before} || {after}" for before, after in texts)}
 
@@ -132,7 +133,7 @@ class Causal(Task):
             raise ConfigError("a prompt is empty, and this tokenizer has no token that begins a text; give some text")
         prompts = [prompt or begins[:1] for prompt in prompts]
         written = Writer.of(self.model, self.spec).write(prompts, self.sampling, self.max_new_tokens, self.seed)
-        tokenizer = TextTokenizer.from_files(self.spec.files)
+        tokenizer = tokenizer_of(self.spec)
         texts = [spoken(tokenizer, prompt, new) for prompt, new in zip(prompts, written, strict=True)]
         return [{"text": before + after, "continuation": after} for before, after in texts]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ptft.data.data_module import Batch, DataSpec
-from ptft.data.text.tokenizer import TextTokenizer
 from ptft.metric.language import LanguageMetrics
 from ptft.runtime.random import Draws
 from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.filling import filled, kept_guesses, masks_as_labels, shown_guesses
 from ptft.task.text.masking import Masking
 from ptft.task.text.tokens import chosen, network_outputs, records, sums_by_example, token_outputs
+from ptft.task.text.vocabulary import tokenizer_of
 from ptft.types import PositiveInt, PositiveShare, UnitFloat
 
 NUM_SAMPLES = 4
@@ -109,7 +109,7 @@ class Masked(Task):
         """Return `guesses`: the first texts of the evaluation, what was hidden in them and what was said instead."""
         if not (self._shown and self.spec.files):
             return None
-        return {"guesses": shown_guesses(self._shown, TextTokenizer.from_files(self.spec.files))}
+        return {"guesses": shown_guesses(self._shown, tokenizer_of(self.spec))}
 
     def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return each row's `text` with its masks filled, and the candidates of each of its `masks`."""
@@ -119,5 +119,5 @@ class Masked(Task):
         """Return the answer to each row of a batch with mask tokens, and what else the network gave."""
         batch = masks_as_labels(batch, self.masking.mask)
         logits, *rest = network_outputs(self.model, self.spec, batch)
-        tokenizer = TextTokenizer.from_files(self.spec.files)
+        tokenizer = tokenizer_of(self.spec)
         return filled(batch, logits, tokenizer, self.masking.specials, self.candidates), rest

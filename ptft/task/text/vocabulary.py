@@ -1,14 +1,30 @@
-"""What a vocabulary tells of its tokens: which of them begin a word."""
+"""What a vocabulary tells of its tokens: how they read, and which of them begin a word."""
 
 import json
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from ptft.data.data_module import DataSpec
+from ptft.data.text.tokenizer import TextTokenizer
 
 _BEGINS = ("▁", "Ġ", "Ċ", "ĉ")
 """How a token begins that had a space, a line's end or a tab before it: SentencePiece, byte-level BPE (GPT-2)."""
+
+
+def tokenizer_of(spec: DataSpec) -> TextTokenizer:
+    """Return the tokenizer that travels with the data; made once, as a large one takes a tenth of a second.
+
+    Raises:
+        DataError: Its files are missing or damaged.
+    """
+    return _made(tuple(spec.files.items()))
+
+
+@lru_cache(maxsize=2)
+def _made(files: tuple[tuple[str, str], ...]) -> TextTokenizer:
+    return TextTokenizer.from_files(dict(files))
 
 
 def starts_word(spec: DataSpec) -> Tensor:
