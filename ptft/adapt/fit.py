@@ -33,6 +33,10 @@ def fit_tensors(
         for name, value in fitted.items():
             if name in given and given[name].shape != value.shape:
                 changes.append(f"{name} resized, {_sizes(given[name])} -> {_sizes(value)}")
+        kept = {value.data_ptr() or id(value) for value in fitted.values()}
+        weights = {name: value for name, value in given.items() if value.is_floating_point() and name not in fitted}
+        if idle := [_parent(name) for name, value in weights.items() if (value.data_ptr() or id(value)) not in kept]:
+            changes.append(f"left out, as the model has no use for it: {', '.join(dict.fromkeys(idle))}")
     # As torch does for old files: a counter that is not there starts at 0; only momentum=None ever reads it.
     for name, value in own.items():
         stem, _, last = name.rpartition(".")
@@ -76,6 +80,10 @@ def _other_channels(own: Tensor, given: Tensor) -> bool:
     if own.ndim != 4 or given.ndim != 4 or not given.is_floating_point():
         return False
     return own.shape[1] != given.shape[1] and own.shape[:1] + own.shape[2:] == given.shape[:1] + given.shape[2:]
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0] or name
 
 
 def _sizes(tensor: Tensor) -> str:

@@ -139,7 +139,9 @@ class TextNetwork(nn.Module):
         return self._parts
 
     def adapt_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights of which all outside the base model lies below this network's head, and no position is over.
+        """Return weights of which all outside the base model lies below this network's head, and nothing idle is left.
+
+        Left out are a pooler where this network has none, and positions past its own.
 
         Args:
             tensors: Weights by this network's names, or those of its base model alone; not changed.
@@ -149,9 +151,9 @@ class TextNetwork(nn.Module):
         fitted: dict[str, Tensor] = {}
         for name, value in tensors.items():
             full = name if known else f"{base}.{name}"
-            donated = not belongs(full, base) or belongs(full, f"{base}.{POOLER}")  # of the head the weights had
-            if not name.endswith(BUFFER):
-                fitted[f"{head}.{full}" if donated and full not in own else full] = value
+            if full not in own and (POOLER in full.split(".") or full.endswith(BUFFER)):
+                continue
+            fitted[full if full in own or belongs(full, base) else f"{head}.{full}"] = value
         return cut_positions(fitted, own, self._table(positions_of(self.model)))
 
     def explain_tensors(self, tensors: Mapping[str, Tensor]) -> str:
