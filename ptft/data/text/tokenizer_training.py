@@ -111,9 +111,19 @@ def make_tokenizer(
         ConfigError: `kind` is not what the folder holds, or `vocab_size` is too small for the texts.
         DataError: The folder's tokenizer is damaged, or there is no text to train one on.
     """
+    return given_tokenizer(settings, folder) or train_tokenizer(settings, texts, causal=causal)
+
+
+def given_tokenizer(settings: TokenizerSettings, folder: Path | None) -> TextTokenizer | None:
+    """Return the tokenizer that the settings name, or that of the weights; None: there is none, so one is trained.
+
+    Raises:
+        ConfigError: `kind` is not what the folder holds.
+        DataError: The tokenizer is damaged.
+    """
     source = _source(settings, folder)
     if source is None:
-        return train_tokenizer(settings, texts, causal=causal)
+        return None
     found = TextTokenizer.from_folder(source)
     if settings.kind not in ("auto", found.kind):
         named = f"data.tokenizer.path={settings.path} holds" if settings.path else f"the weights of {source} come with"
