@@ -19,6 +19,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._waiting = False
 
     @property
     def exit_code(self) -> int:
@@ -29,6 +30,27 @@ class StopRequest:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
+        if self._waiting:
+            self.check()
+
+    def check(self) -> None:
+        """Raise what a signal that came asked for.
+
+        Raises:
+            Interrupted: One came.
+        """
+        if self.signal is not None:
+            raise Interrupted(f"stopped by {self.signal.name}", self.exit_code)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a signal raise within the block, which waits for something that may never come."""
+        self._waiting = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._waiting = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["StopRequest"]:

@@ -68,6 +68,13 @@ def append(path: Path, text: str) -> None:
         file.write(text)
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write bytes to an open file, all of them: the system may take a part at a time."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def make_directory(path: Path) -> None:
     """Make a directory that must not exist yet, and its parents."""
     path.parent.mkdir(parents=True, exist_ok=True)

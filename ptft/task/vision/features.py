@@ -1,7 +1,8 @@
 """What self-supervised tasks share: a head that hands on the features too, and neighbours from the training split."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import ConfigError, DataError
 from ptft.metric.neighbours import Neighbours
 from ptft.model.parts import HasParts, replace_head
-from ptft.task.task import ExportSpec, Task
+from ptft.task.task import ExportSpec, Outputs, Task
 
 
 class FeatureHead(nn.Sequential):
@@ -30,7 +31,7 @@ class FeatureHead(nn.Sequential):
 class WatchedByNeighbours(Task):
     """A task whose features are watched by nearest neighbours among labelled training examples.
 
-    A subclass gives `features` (B, D) for batches at an evaluation.
+    A subclass gives `features` (B, D) for batches at an evaluation. They are what it predicts of a picture, too.
     """
 
     spec: DataSpec
@@ -43,6 +44,14 @@ class WatchedByNeighbours(Task):
         self._neighbours = embed_neighbours(
             self, loaders, self.spec, num_examples=self.num_neighbour_examples, num_neighbours=self.num_neighbours
         )
+
+    def decode(self, outputs: Outputs, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the features of each row: D numbers, to seven digits, which is all that float32 holds."""
+        features = outputs["features"].detach().double().cpu()
+        told: list[dict[str, Any]] = [{} for _ in rows]
+        for row, values in zip(batch["index"].tolist(), features.tolist(), strict=True):
+            told[row] = {"features": [float(f"{value:.7g}") for value in values]}
+        return told
 
 
 def check_parts(model: nn.Module, task: str) -> None:
