@@ -17,7 +17,7 @@ from ptft.runtime.random import Draws
 from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.generation import Sampling, Writer
 from ptft.task.text.tokens import IGNORED, chosen, records, sums_by_example, token_outputs
-from ptft.task.text.vocabulary import tokenizer_of
+from ptft.task.text.vocabulary import check_layout, tokenizer_of
 from ptft.types import NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, Seed
 
 NUM_SAMPLES = 3
@@ -56,8 +56,12 @@ class Causal(Task):
             top_k: Draw from so many of the likeliest tokens only; null: all.
             top_p: Draw from the fewest likeliest tokens that together have this probability; 1: all.
             seed: Another seed, another continuation of the same prompt.
+
+        Raises:
+            ConfigError: The data are laid out for another task.
         """
         super().__init__()
+        check_layout(spec, "text/causal", "causal")
         self.model = model
         self.spec = spec
         self.sampling = Sampling(temperature, top_k, top_p)

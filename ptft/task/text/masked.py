@@ -16,7 +16,7 @@ from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.filling import filled, kept_guesses, masks_as_labels, shown_guesses
 from ptft.task.text.masking import Masking
 from ptft.task.text.tokens import chosen, network_outputs, records, sums_by_example, token_outputs
-from ptft.task.text.vocabulary import tokenizer_of
+from ptft.task.text.vocabulary import check_layout, tokenizer_of
 from ptft.types import PositiveInt, PositiveShare, UnitFloat
 
 NUM_SAMPLES = 4
@@ -56,15 +56,24 @@ class Masked(Task):
             candidates: How many tokens `ptft predict` tells for a mask.
 
         Raises:
-            ConfigError: The shares make more than a whole.
+            ConfigError: The shares make more than a whole, or the data are laid out for another task.
             DataError: The tokenizer has no mask token.
         """
         super().__init__()
+        self.check_data(spec)
         self.model = model
         self.spec = spec
         self.masking = Masking.of(spec, mask_fraction, as_mask, as_random, whole_words)
         self.candidates = candidates
         self._shown: list[tuple[list[int], list[int], list[int]]] = []
+
+    def check_data(self, spec: DataSpec) -> None:
+        """See that the data fit.
+
+        Raises:
+            ConfigError: They are laid out for another task.
+        """
+        check_layout(spec, "text/masked", "masked", "pairs")
 
     # --- Training -----------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from ptft.metric.language import LanguageMetrics
 from ptft.runtime.random import Draws
 from ptft.task.task import Outputs, Records, StepOutput
 from ptft.task.text.masked import Masked
+from ptft.task.text.vocabulary import check_layout
 from ptft.types import NonNegativeFloat, PositiveInt, PositiveShare, UnitFloat
 
 
@@ -53,7 +54,7 @@ class Pretraining(Masked):
             candidates: How many tokens `ptft predict` tells for a mask.
 
         Raises:
-            ConfigError: The shares make more than a whole.
+            ConfigError: The shares make more than a whole, or the data are laid out for another task.
             DataError: The tokenizer has no mask token.
         """
         super().__init__(
@@ -67,6 +68,14 @@ class Pretraining(Masked):
         )
         self.next_sentence_weight = next_sentence_weight
 
+    def check_data(self, spec: DataSpec) -> None:
+        """See that the data fit.
+
+        Raises:
+            ConfigError: They are laid out for another task.
+        """
+        check_layout(spec, "text/pretraining", "pairs")
+
     # --- Training -----------------------------------------------------------------------------------------------------
 
     def transform(self, batch: Batch, draws: Draws) -> Batch:
@@ -78,7 +87,7 @@ class Pretraining(Masked):
         if "next_sentence" not in batch:
             raise DataError(
                 "task=text/pretraining asks whether a segment follows another, but these data give no pairs of "
-                "segments; choose data=text/corpus data.pairs=true, or task=text/masked"
+                "segments; choose data=text/corpus data.layout=pairs, or task=text/masked"
             )
         return super().transform(batch, draws)
 

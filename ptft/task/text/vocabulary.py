@@ -1,4 +1,4 @@
-"""What a vocabulary tells of its tokens: how they read, and which of them begin a word."""
+"""What text data tell a language model: how tokens read, which of them begin a word, what blocks are laid out for."""
 
 import json
 from functools import lru_cache
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ptft.data.data_module import DataSpec
 from ptft.data.text.tokenizer import TextTokenizer
+from ptft.errors import ConfigError
 
 _BEGINS = ("▁", "Ġ", "Ċ", "ĉ")
 """How a token begins that had a space, a line's end or a tab before it: SentencePiece, byte-level BPE (GPT-2)."""
@@ -48,3 +49,22 @@ def starts_word(spec: DataSpec) -> Tensor:
         marked = []
     starts[torch.tensor(marked, dtype=torch.long)] = False
     return starts
+
+
+def check_layout(spec: DataSpec, task: str, *fitting: str) -> None:
+    """See that blocks of raw text are laid out for a task; other texts have no layout, and fit.
+
+    Args:
+        spec: What the data know.
+        task: The option of the task, for the message.
+        fitting: The layouts that fit, the one to advise first.
+
+    Raises:
+        ConfigError: The blocks are laid out for another task.
+    """
+    layout = spec.preprocessing.get("layout")
+    if layout is not None and layout not in fitting:
+        raise ConfigError(
+            f"data.layout={layout} does not fit task={task}, which learns from data.layout={fitting[0]}; change one of "
+            "them"
+        )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ptft.errors import DataError
+from ptft.errors import ConfigError, DataError
 from ptft.model.text.bert import bert
 from ptft.model.text.gpt import gpt
 from ptft.task.text import tokens
@@ -140,6 +140,12 @@ def test_labels_of_the_data_are_taken_as_they_are():
     assert task.transform(given, draws_for(given))["labels"] is labels
     shifted = prepared(task, LENGTHS)
     assert (shifted["labels"] != IGNORED).sum(dim=1).tolist() == [2, 16, 4, 39]
+
+
+@pytest.mark.parametrize(("output", "layout"), [("masked", "causal"), ("pretraining", "masked"), ("causal", "pairs")])
+def test_blocks_laid_out_for_another_task_are_refused(output, layout):
+    with pytest.raises(ConfigError, match=rf"data\.layout={layout} does not fit task=text/{output}.*data\.layout="):
+        TASKS[output](TokenNet(output), spec(output, preprocessing={"layout": layout}))
 
 
 def test_pairs_are_wanted_where_a_next_sentence_is_asked_for():
