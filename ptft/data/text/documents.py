@@ -90,7 +90,7 @@ class TextFiles:
             form: Unicode form.
             lines: What makes plain lines of a file.
         """
-        self.files = tuple(names)
+        self.files: Sequence[str] = tuple(names)
         self._root, self._unit, self._form, self._lines = root, unit, form, lines
         self._encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
         self.num_bytes = sum((root / name).stat().st_size for name in names)
@@ -187,7 +187,7 @@ class TableTexts:
             layout: How they are written.
             form: Unicode form.
         """
-        self.files = tuple(names)
+        self.files: Sequence[str] = tuple(names)
         self._root, self._column, self._layout, self._form = root, column, layout, form
         self.num_bytes = sum((root / name).stat().st_size for name in names)
         self.identity = repr(("tables", read_contents(root, names).fingerprint, column, layout, form))
