@@ -58,7 +58,8 @@ class BadRows:
         """Return what to know of the rows left out; nothing where there are none."""
         if not self.rows:
             return []
-        return [f"left out {len(self.rows):,} rows that cannot be used: {_shown(self.rows)}"]
+        what = "row" if len(self.rows) == 1 else "rows"
+        return [f"left out {len(self.rows):,} {what} that cannot be used: {_shown(self.rows)}"]
 
 
 def _shown(rows: Sequence[Mapping[str, Any]]) -> str:

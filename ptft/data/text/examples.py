@@ -24,7 +24,7 @@ from ptft.data.text.batches import EvaluationTexts, TrainingTexts
 from ptft.data.text.divided import DividedTexts, divide_texts
 from ptft.data.text.encode import encode_texts
 from ptft.data.text.encoded import Encoded
-from ptft.data.text.labels import Labels, Target, number_labels, read_labels
+from ptft.data.text.labels import Labels, number_labels, read_labels
 from ptft.data.text.rows import Rows, TextRows, texts_of
 from ptft.data.text.spec import check_fit, class_shares, fingerprint
 from ptft.data.text.tokenizer import TextTokenizer
@@ -66,7 +66,7 @@ class TextExamples(DataModule):
     augmentations: Sequence[Any]
     _: KW_ONLY
     path: str | None = None
-    target: Target = "class"
+    target: Literal["class", "labels", "value", "tokens"] = "class"
     label_separator: str = "|"
     tokenizer: TokenizerSettings | None = None
     max_length: PositiveInt = 128
@@ -135,6 +135,18 @@ class TextExamples(DataModule):
         fixed = {"label": labels.values} if labels.values is not None else {}
         return encode_texts(tokenizer, rows.texts, rows.pairs, max_length=self.max_length, fixed=fixed)
 
+    def divide(
+        self,
+        rows: TextRows,
+        labels: Labels,
+        together: Sequence[Rows],
+        groups: Sequence[str] | None,
+        *,
+        made: bool,
+    ) -> dict[str, Rows]:
+        """Return the rows of `train`, `val` and `test`; see `divide_texts`."""
+        return divide_texts(rows, labels, self._division, together=together, groups=groups, made=made)
+
     def causal(self) -> bool:
         """Tell whether a tokenizer that is trained is one for models that go on with a text."""
         return False
@@ -178,7 +190,7 @@ class TextExamples(DataModule):
             raise DataError(f"{self.title}: no row with text is left of {len(read) + len(self.bad_rows.rows):,}")
         labels = self.number(rows, spec.classes if spec is not None and spec.classes else None)
         groups = self._grouped(rows)
-        splits = divide_texts(rows, labels, self._division, together=same, groups=groups, made=spec is not None)
+        splits = self.divide(rows, labels, same, groups, made=spec is not None)
         overlap = clean.shared(rows, same, splits)
         if overlap and self.fail_on_overlap:
             raise DataError(f"{self.title}: {'; '.join(overlap)}. data.fail_on_overlap=false goes on with a warning")

@@ -1,6 +1,7 @@
 """A folder of your own texts, a file each: class folders, train/val/test folders or no labels; see `read_folder.py`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ptft.data.listing_folder import checked_root
 from ptft.data.text.examples import TextExamples
@@ -15,10 +16,12 @@ class TextFolder(TextExamples):
     """Texts in files; further settings as told at `TextExamples`.
 
     Attributes:
+        target: class: the folder that a file lies in; tokens: no label.
         files: Which files are texts, by a pattern for their names.
         encoding: Encoding of the files.
     """
 
+    target: Literal["class", "tokens"] = "class"
     files: str = "*.txt"
     encoding: str = "utf-8"
 
@@ -26,15 +29,10 @@ class TextFolder(TextExamples):
         """Check the settings.
 
         Raises:
-            ConfigError: A setting is out of range, there is no such encoding, or the target is none of one class.
+            ConfigError: A setting is out of range, or there is no such encoding.
         """
         super().__post_init__()
         check_encoding(self.encoding)
-        if self.target not in ("class", "tokens"):
-            raise ConfigError(
-                f"data.target={self.target}: folders name one class a file, or none (class or tokens); for other "
-                "labels take data=text/table"
-            )
         if not self.files or "/" in self.files:
             raise ConfigError(f"data.files takes a pattern for names of files, as *.txt, found `{self.files}`")
 

@@ -19,7 +19,7 @@ from ptft.errors import DataError
 Target = Literal["class", "labels", "value", "tokens"]
 """What is learned of a text: one of the classes, any number of them, a number; tokens: the text itself, no label."""
 _MANY = 50
-"""Classes from which on labels that are all numbers look like values."""
+"""Classes from which on a class for every second row is taken for a mistake."""
 _QUANTILES = 10
 """Classes of about the same size that numbers are stratified by."""
 
@@ -184,13 +184,14 @@ def _classes(rows: TextRows, target: Target) -> tuple[str, ...]:
         )
     if not distinct:
         raise DataError(f"none of the {len(rows):,} rows has a label; name their column with data.label")
+    if target == "class" and len(distinct) > _MANY and 2 * len(distinct) > len(names):
+        value = ": to learn their value give data.target=value" if all(map(_is_number, distinct)) else ""
+        raise DataError(
+            f"{len(names):,} rows have {len(distinct):,} different labels, as {listed(sorted(distinct), 3)}{value}; "
+            "or name the column of the classes with data.label"
+        )
     if all(_is_whole(name) for name in distinct):
         return tuple(sorted(distinct, key=lambda name: (int(name), name)))
-    if len(distinct) > _MANY and 2 * len(distinct) > len(names) and all(_is_number(name) for name in distinct):
-        raise DataError(
-            f"the labels are {len(distinct):,} numbers in {len(rows):,} rows, as {listed(sorted(distinct), 3)}; "
-            "to learn their value give data.target=value"
-        )
     return tuple(sorted(distinct))
 
 

@@ -16,6 +16,9 @@ from ptft.errors import DataError
 TEXT_CHARACTERS = 1_000_000
 """Characters of a text from which on it is taken for a mistake, a whole file in one row; a long book has as many."""
 
+_NAME = 40
+"""Characters from which on a column's name looks like a text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextColumns:
@@ -171,10 +174,17 @@ def missing_column(key: str, name: str, columns: Mapping[str, Any] | Sequence[st
     """Return what to say of a column that is not there."""
     near = difflib.get_close_matches(name, list(columns), 1)
     hint = f"; did you mean data.{key}={near[0]}?" if near else f"; name it with data.{key}"
-    return (
-        f"there is no column {quoted(name)} (data.{key}), but {listed(columns)}{hint}. Where a file has no line with "
-        "the names of its columns, give them: data.header=[text,label]"
+    hint += (
+        ""
+        if not any(map(_no_name, columns))
+        else (". If the first line is an example already, name the columns: data.header=[text,label]")
     )
+    return f"there is no column {quoted(name)} (data.{key}), but {listed(columns)}{hint}"
+
+
+def _no_name(column: str) -> bool:
+    """Tell whether what should be the name of a column looks like what stands in one."""
+    return len(column) > _NAME or column.replace(".", "").isdigit()
 
 
 def _unusable(text: Any) -> str:

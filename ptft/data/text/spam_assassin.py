@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from ptft.data.listing_folder import checked_root
 from ptft.data.text.examples import TextExamples
-from ptft.data.text.labels import Target
 from ptft.data.text.read_folder import read_folder
 from ptft.data.text.rows import TextRows
-from ptft.errors import ConfigError, DataError
+from ptft.errors import DataError
 
 FOLDERS: Mapping[str, str] = MappingProxyType(
     {"easy-ham-1": "ham", "easy-ham-2": "ham", "hard-ham-1": "ham", "spam-1": "spam", "spam-2": "spam"}
@@ -38,17 +38,7 @@ class SpamAssassin(TextExamples):
     Columns: `folder`, which tells easy ham from hard.
     """
 
-    target: Target = "class"
-
-    def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            ConfigError: A setting is out of range, or the target is none that mails have.
-        """
-        super().__post_init__()
-        if self.target not in ("class", "tokens"):
-            raise ConfigError(f"data.target={self.target}: mails are of one class, ham or spam (class or tokens)")
+    target: Literal["class", "tokens"] = "class"
 
     def read(self) -> TextRows:
         """Read the mails without their headers.

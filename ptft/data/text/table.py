@@ -11,7 +11,7 @@ from typing import Literal
 
 from ptft.data.text.examples import TextExamples
 from ptft.data.text.read_columns import TextColumns, read_tables
-from ptft.data.text.read_table import Separator, TableFormat
+from ptft.data.text.read_table import TableFormat
 from ptft.data.text.rows import TextRows
 from ptft.errors import ConfigError
 
@@ -35,7 +35,7 @@ class TextTable(TextExamples):
     text_pair: str | None = None
     label: str | None = "label"
     split_column: str | None = None
-    separator: Separator = "auto"
+    separator: Literal["auto", ",", ";", "tab", "|"] = "auto"
     quotes: bool | Literal["auto"] = "auto"
     header: Sequence[str] | None = None
     encoding: str = "utf-8"
