@@ -136,16 +136,10 @@ class TextExamples(DataModule):
         return encode_texts(tokenizer, rows.texts, rows.pairs, max_length=self.max_length, fixed=fixed)
 
     def divide(
-        self,
-        rows: TextRows,
-        labels: Labels,
-        together: Sequence[Rows],
-        groups: Sequence[str] | None,
-        *,
-        made: bool,
+        self, rows: TextRows, labels: Labels, same: Sequence[Rows], groups: Sequence[str] | None, *, made: bool
     ) -> dict[str, Rows]:
-        """Return the rows of `train`, `val` and `test`; see `divide_texts`."""
-        return divide_texts(rows, labels, self._division, together=together, groups=groups, made=made)
+        """Return the rows of each split; see `divide_texts`."""
+        return divide_texts(rows, labels, self._division, together=same, groups=groups, made=made)
 
     def causal(self) -> bool:
         """Tell whether a tokenizer that is trained is one for models that go on with a text."""
