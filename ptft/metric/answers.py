@@ -181,7 +181,7 @@ class AnswerMetrics:
         return chosen
 
     def differences(self, other: "AnswerMetrics") -> dict[str, Interval]:
-        """Return 95% intervals of `other`'s metrics minus these, paired: both took in the same examples in one order."""
+        """Return 95% intervals of `other`'s metrics minus these, paired: both took in the same examples in order."""
         mine, theirs = self._columns(self._examples()), other._columns(other._examples())
         return {name: paired_difference(values, theirs[name])[1:] for name, values in mine.items() if name in theirs}
 

@@ -144,7 +144,7 @@ class AnswerTexts(TextExamples):
             for second in names[number + 1 :]:
                 if both := len(contexts[first] & contexts[second]):
                     messages.append(
-                        f"{both:,} contexts of {second} are also asked about in {first}; metrics on {second} are too good"
+                        f"{both:,} contexts of {second} stand in {first}, too; metrics on {second} are too good"
                     )
         if messages and self.fail_on_overlap:
             raise DataError(f"{self.title}: {'; '.join(messages)}. data.fail_on_overlap=false goes on with a warning")

@@ -1,4 +1,4 @@
-"""Questions in files of SQuAD's format, v1.1 and v2.0: one file that is divided by article, or a file for each split."""
+"""Questions in files of SQuAD's format, v1.1 and v2.0: one file, divided by article, or a file for each split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +60,15 @@ class Squad(AnswerTexts):
 
 def _of_folder(root: Path) -> dict[str, Path]:
     names = sorted(file.name for file in root.glob("*.json"))
-    files = {}
+    files: dict[str, Path] = {}
     for split, prefixes in _PREFIXES.items():
         own = [name for name in names if name.lower().startswith(prefixes)]
         if len(own) > 1:
             raise DataError(
                 f"{root}: {listed(own)} may all be the {split} split; name the files: data.path, .val, .test"
             )
-        files |= {split: root / name for name in own}
+        if own:
+            files[split] = root / own[0]
     if "train" not in files:
         raise DataError(f"{root} holds no train*.json (it holds {listed(names) or 'no .json'}); expected {_WANTED}")
     return files
