@@ -7,6 +7,7 @@ from ptft.command import compare, groups, report
 from ptft.command.build import Builder
 from ptft.command.draw import draw
 from ptft.command.measure import Bench, prepare, read_checkpoint
+from ptft.command.mistakes import show_mistakes
 from ptft.command.running import open_run, recorded, withdrawn_if_refused
 from ptft.command.show import show
 from ptft.command.training import objective_of, write_rejected
@@ -74,6 +75,7 @@ def _present(
         show(console, exhibit)
         if isinstance(exhibit, Matrix):
             written.append(report.write_matrix(own, exhibit))
+    written += show_mistakes(console, own, bench.data, exhibits)
     return written + (_write(own, bench, exhibits, title) if pictures else [])
 
 

@@ -239,3 +239,11 @@ class DataModule(ABC):
             DataError: The data are no pictures.
         """
         raise DataError(f"{type(self).__name__} holds no pictures to show")
+
+    def texts(self, index: Tensor) -> Sequence[str]:
+        """Return examples to read: one text for each of (n,) values of `index`.
+
+        Raises:
+            DataError: The data are no texts.
+        """
+        raise DataError(f"{type(self).__name__} holds no texts to show")
