@@ -126,7 +126,7 @@ def test_files_that_are_missing_or_too_many_are_named(tmp_path, files, settings,
         made(tmp_path, **settings)
     with pytest.raises(DataError, match=r"data.path=.*nothing.json: there is no such file"):
         made(tmp_path / "nothing.json")
-    with pytest.raises(DataError, match="data.path is not given"):
+    with pytest.raises(DataError, match=r"data.path is not given"):
         Squad(()).setup()
 
 
