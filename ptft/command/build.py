@@ -25,7 +25,7 @@ from ptft.engine.engine import Engine
 from ptft.engine.hooks import Hooks
 from ptft.engine.objective import Objective
 from ptft.engine.optimize import PhaseOptimizer
-from ptft.engine.plan import Plan, apply_memory_format, resolve_plan
+from ptft.engine.plan import Plan, apply_attention, apply_memory_format, resolve_plan
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
 from ptft.engine.settings import EarlyStoppingSettings, EmaSettings, EngineSettings, SwaSettings
@@ -156,6 +156,7 @@ class Builder:
         task.to(device)
         if saved is not None and saved.device == device.type:
             apply_memory_format(task, saved.memory_format)
+            apply_attention(task, saved.attention)
             return saved
         task.train()
         loader = data.train_loader(

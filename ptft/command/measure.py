@@ -12,7 +12,7 @@ from ptft.command.training import saved_spec
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
-from ptft.engine.plan import Plan, apply_memory_format
+from ptft.engine.plan import Plan, apply_attention, apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError
 from ptft.runtime.device import choose_device
@@ -91,6 +91,7 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint) -> Benc
     plan = Plan.from_json(checkpoint.state["plan"])
     task.to(device)
     apply_memory_format(task, plan.memory_format)
+    apply_attention(task, plan.attention)
     size = max(settings.batch_size, EVALUATION_BATCH)
     batches = BatchPlan(batch_size=size, device=device, transform=task.own_transform)
     loaders = dict(data.evaluation_loaders(batches))

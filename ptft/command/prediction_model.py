@@ -14,7 +14,7 @@ from ptft.command.training import saved_spec
 from ptft.data.data_module import Batch, DataModule
 from ptft.engine.checkpoint import Checkpoint
 from ptft.engine.evaluate import EVALUATION_BATCH
-from ptft.engine.plan import Plan, apply_memory_format
+from ptft.engine.plan import Plan, apply_attention, apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import CheckpointError, ConfigError, DataError, RowError
 from ptft.runtime.device import choose_device
@@ -168,6 +168,7 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint, typed: 
     task.to(device)
     task.eval()
     apply_memory_format(task, plan.memory_format)
+    apply_attention(task, plan.attention)
     same = plan.precision if device == torch.device(plan.device) else "fp32"
     precision = Precision(same if settings.precision == "auto" else settings.precision, device)
     if any(text.startswith("engine.batch_size=") for text in typed):

@@ -66,6 +66,7 @@ class EngineSettings:
         device: auto: cuda, else mps, else cpu.
         compile: Compile the task with torch.compile.
         deterministic: Ask torch for deterministic algorithms only.
+        attention: How networks work attention out that have a choice; auto: what is quicker on the device.
         memory_format: channels_last for convolutions; auto: where the device gains from it.
         clip_norm: Largest norm of the gradient of a phase; null: no clipping.
         on_nonfinite: stop: end the run at a loss or gradient that is not finite; skip: leave that update out.
@@ -90,6 +91,7 @@ class EngineSettings:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     compile: bool = False
     deterministic: bool = False
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     clip_norm: PositiveFloat | None = None
     on_nonfinite: Literal["stop", "skip"] = "stop"

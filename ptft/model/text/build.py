@@ -25,7 +25,7 @@ ENDING = {
 
 def build(spec: ModelSpec, config: Any, *, name: str) -> TextNetwork:
     """Build a network from a config of the library, with weights as it draws them; see `make_model`."""
-    network = TextNetwork(make_model(spec, config, name=name), spec.output)
+    network = TextNetwork(make_model(spec, config, name=name), spec.output, text_length(spec))
     try_out(network, spec, name=name)
     return network
 

@@ -9,7 +9,7 @@ Legend: B batch, T tokens, D width, V vocabulary, N chosen tokens.
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from ptft.errors import ConfigError
 from ptft.model import library
 from ptft.model.parts import Parts, belongs
+from ptft.model.text.attention_rule import quickest_attention
 from ptft.model.text.masks import document_mask, document_positions, token_positions
 from ptft.model.text.structure import POOLER, find_parts
 from ptft.model.text.tables import cut_positions, other_positions, other_vocabulary
 
 POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 """What the library calls its tables of learned positions."""
+ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
+"""What configs of the library call the dropout of their attention."""
 BUFFER = "position_ids"
 """What old weights hold and no network needs: 0, 1, 2 ..."""
 
@@ -30,17 +33,19 @@ BUFFER = "position_ids"
 class TextNetwork(nn.Module):
     """A network of transformers from tokens to what `output` says (a word of `ptft.model.spec`)."""
 
-    def __init__(self, model: Any, output: str, *, pretrained: Path | None = None) -> None:
+    def __init__(self, model: Any, output: str, num_tokens: int, *, pretrained: Path | None = None) -> None:
         """Wrap a network of the library.
 
         Args:
             model: One of its classes with the head that fits the output.
             output: What it gives.
+            num_tokens: Tokens of a row, at most.
             pretrained: Folder of the weights it starts from; None: it starts anew.
         """
         super().__init__()
         self.model = model
         self.output = output
+        self.num_tokens = num_tokens
         self.pretrained = pretrained
         self._parts = find_parts(self, f"model.{model.base_model_prefix}", classes=output in ("classes", "tags"))
         takes = inspect.signature(model.base_model.forward).parameters
@@ -133,6 +138,12 @@ class TextNetwork(nn.Module):
             raise ConfigError(
                 f"engine.attention={name}: {type(self.model).__name__} has none ({library.first_line(error)})"
             ) from None
+
+    def best_attention(self, device: str, precision: str) -> Literal["eager", "sdpa"]:
+        """Return which way is quicker in training on a kind of device, in a number type."""
+        config = self.model.config
+        dropout = max(float(getattr(config, name, 0.0) or 0.0) for name in ATTENTION_DROPOUTS)
+        return quickest_attention(device, precision, num_tokens=self.num_tokens, dropout=dropout)
 
     def parts(self) -> Parts:
         """Return the parts as found in the network."""

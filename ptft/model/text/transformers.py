@@ -41,7 +41,7 @@ class TransformersText(TextNetwork):
                 "a model by its dimensions, as model=text/bert_mini"
             )
         model = make_model(spec, config, name=f"model.name={name}")
-        super().__init__(model, spec.output, pretrained=folder if pretrained else None)
+        super().__init__(model, spec.output, spec.shape[0], pretrained=folder if pretrained else None)
         try_out(self, spec, name=f"model.name={name}")
 
     @classmethod
