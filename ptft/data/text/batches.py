@@ -7,7 +7,7 @@ goes on exactly.
 """
 
 from collections.abc import Generator, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -88,8 +88,12 @@ class EvaluationTexts:
         self._plan = plan
         self._num_workers = num_workers
         # Data often come class by class: the first examples would be of one class. Of equal rows it is one order.
-        order = permute(torch.arange(len(rows)), len(rows), 0, 0)[plan.rank :: plan.world].numpy()
-        self._batches = list(_cut(encoded, rows[order], plan.batch_size))
+        self._rows = rows[permute(torch.arange(len(rows)), len(rows), 0, 0)[plan.rank :: plan.world].numpy()]
+
+    @cached_property
+    def _batches(self) -> list[Rows]:
+        """The entries of each batch; found when the split is read, as most are not."""
+        return list(_cut(self._encoded, self._rows, self._plan.batch_size))
 
     def __len__(self) -> int:
         """The number of batches."""
