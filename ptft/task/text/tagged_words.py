@@ -87,7 +87,7 @@ def choose_tags(scores: Sequence[Tensor], tags: TagSet, *, valid: bool) -> list[
 
 
 def _viterbi(scores: Tensor, lengths: Tensor, follows: Tensor) -> Tensor:
-    """Return for each row the tags (N, K) with the largest sum of scores (N, K, C) in which each may follow the last."""
+    """Return the tags (N, K) with the largest sum of scores (N, K, C) among those that may follow each other."""
     forbidden = torch.zeros_like(follows, dtype=scores.dtype).masked_fill_(~follows, -torch.inf)  # (C + 1, C)
     steps = scores.shape[1]
     if not steps:

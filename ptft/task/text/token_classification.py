@@ -31,8 +31,8 @@ class TokenClassification(Task):
 
     Batches hold the network's inputs and `labels` (B, T), -100 where no tag counts; `word` (B, T), the number of the
     word that a token speaks for, -1 for none; `windows` (B,), how many windows the example has. For evaluation also, as
-    lists, `tags`, the tag of each word of the whole example, `text`, and `spans`, the characters of each word in it; for
-    prediction the last two.
+    lists, `tags`, the tag of each word of the whole example, `text`, and `spans`, the characters of each word in it;
+    for prediction the last two.
     """
 
     headline = MetricSpec("f1", "max", scale=100.0)
@@ -133,12 +133,12 @@ class TokenClassification(Task):
     def _marked(
         self, text: str, spans: Sequence[tuple[int, int]], gold: Sequence[int], predicted: Sequence[int]
     ) -> str:
-        """Return a text with the right and with the predicted entities in brackets; plain tags are too many for that."""
+        """Return a text with the predicted entities in brackets, and below it with the right ones where they differ."""
         lines = [_bracketed(text, spans, tags, self.tags) for tags in (predicted, gold)]
         return lines[0] if lines[0] == lines[1] else f"{lines[0]}\n    right: {lines[1]}"
 
     def samples(self, generator: torch.Generator) -> Media | None:
-        """Return the first texts of the evaluation with the entities found in them, and the right ones if they differ."""
+        """Return the first texts of the evaluation with the entities found in them, and the right ones."""
         return {"entities": "\n".join(self._shown)} if self._shown else None
 
     # ---- Prediction -------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class TokenClassification(Task):
         """Return a copy of the network, from tokens to logits."""
         module = copy.deepcopy(self.model).eval()
         inputs = dict.fromkeys(self.spec.inputs, self.spec.shape)
-        axes = dict.fromkeys(inputs, {0: "batch", 1: "time"})
+        axes = {name: {0: "batch", 1: "time"} for name in inputs}
         return {"model": ExportSpec(module, inputs, ("logits",), axes)}
 
     def label_names(self) -> tuple[str, ...]:
