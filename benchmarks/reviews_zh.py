@@ -71,7 +71,7 @@ def accuracy(summary: dict[str, Any], split: str) -> float:
 
 
 def table(runs: dict[str, list[dict[str, Any]]], reading: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of a Markdown table: mean test accuracy, the paired difference of the first side, CPU seconds."""
+    """Return the lines of a Markdown table: mean test accuracy, paired difference of the first side, CPU seconds."""
     lines = ["| side | test accuracy | pre-trained minus it | CPU seconds |", "|---|---|---|---|"]
     scores = {side: [accuracy(run, "test") for run in own] for side, own in runs.items()}
     for side, own in runs.items():
