@@ -18,7 +18,7 @@ from ptft.data.text.read_table import TableFormat, stream_rows
 from ptft.errors import DataError
 
 Unit = Literal["file", "line", "paragraph"]
-PIECE = 1 << 18
+PIECE = 1 << 16
 """Characters of a piece, about: it ends with a line where lines are shorter."""
 _BLOCK = 1 << 20
 

@@ -27,8 +27,8 @@ from ptft.runtime.progress import progress
 Layout = Literal["causal", "masked", "pairs"]
 Array = npt.NDArray[Any]
 _FACTS = "store.json"
-_PART = 1 << 18
-"""Characters that are tokenised together: their encodings take some tens of megabytes."""
+_PART = 1 << 16
+"""Characters that are tokenised together: their encodings take up to 20 MB."""
 _MOST_BYTES = (1 << 16) - 1
 
 

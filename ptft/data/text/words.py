@@ -133,7 +133,9 @@ class WordStarts:
 @lru_cache(maxsize=1)
 def _word_characters() -> Starts:
     """Return for every code point whether it is a letter, a digit or a mark on one; Chinese ones stand alone."""
-    table = np.fromiter((chr(code).isalnum() for code in range(0x110000)), dtype=np.bool_, count=0x110000)
+    table = np.zeros(0x110000, dtype=np.bool_)
+    planes = 0x20000  # letters beyond are Chinese characters
+    table[:planes] = np.fromiter((chr(code).isalnum() for code in range(planes)), dtype=np.bool_, count=planes)
     table[0x300:0x370] = True  # combining marks: accents written after their letters
     for first, last in ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F)):
         table[first : last + 1] = False

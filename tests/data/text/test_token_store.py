@@ -101,7 +101,7 @@ def anonymous_kb():
 
 @pytest.mark.skipif(not STATUS.exists(), reason="private memory is read from /proc (Linux)")
 def test_memory_does_not_grow_with_the_text(tmp_path):
-    made = tokens()
+    made = tokens(kind="character")
     part = [(0, TEXTS[0] * 50, True), (1, "a", True), (2, "a", True)]  # 16 kB
 
     def most(copies):
@@ -117,5 +117,5 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         build_store(source, 0, made, folder)
         return max(seen)
 
-    small = most(40)
-    assert most(160) - small < 25_000  # kB; the encodings of the further 2 MB would take 100,000
+    small = most(20)
+    assert most(60) - small < 30_000  # kB; the encodings of the further 0.6 MB would take 150,000
