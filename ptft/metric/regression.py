@@ -96,10 +96,10 @@ def _of_sums(sums: Tensor) -> dict[str, Tensor]:
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Return the rank of each of (N,) values, from 1; equal ones share the mean of their ranks."""
-    _, group, count = values.unique(return_inverse=True, return_counts=True)
-    last = count.cumsum(0)
-    return (last - (count - 1) / 2)[group].double()
+    """Return the rank of each of (N,) values, from 1, as float64; equal ones share the mean of their ranks."""
+    ordered = values.sort().values.contiguous()
+    below, not_above = (torch.searchsorted(ordered, values.contiguous(), right=right) for right in (False, True))
+    return (below + 1 + not_above).double() / 2
 
 
 def correlation(first: Tensor, second: Tensor) -> float | None:

@@ -132,12 +132,14 @@ class MultiLabel(Task):
         if not len(order):
             return []
         captions = tuple(
-            Caption(
-                *(", ".join(names[number] for number in row.nonzero()[:, 0].tolist()) for row in pair), float("nan")
-            )
-            for pair in zip(carried[order], given[order], strict=True)
+            Caption(self._names(own), self._names(taken), float("nan"))
+            for own, taken in zip(carried[order], given[order], strict=True)
         )
         return [Gallery("mistakes", "Most labels wrong", records["index"][order], captions)]
+
+    def _names(self, marks: Tensor) -> str:
+        """Return the names of the labels that (labels,) marks."""
+        return ", ".join(self.spec.classes[number] for number in marks.nonzero()[:, 0].tolist())
 
     def label_names(self) -> tuple[str, ...]:
         """Return the names of the labels."""
