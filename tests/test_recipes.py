@@ -4,17 +4,36 @@ from pathlib import Path
 
 import pytest
 
-from tests import samples
+from tests import samples, text_folders
 from tests.tiny_models import transformers_folder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SHORT = ("engine.max=2st", "engine.batch_size=8", "engine.evaluation_batches=1", "engine.precision=fp32", "name=run")
+TINY_BERT = ("model=text/bert_tiny", "model.layers=1", "model.width=16", "model.mlp=32")
+"""A model of text that trains in no time."""
+BLOCKS = {"text/brown": "masked", "text/corpus": "masked", "text/shakespeare": "causal"}
+"""Data of raw text, with the layout that they are tried in."""
+TEXT_TASKS = {
+    "text/causal": ("data=text/corpus", "data.layout=causal", "model=text/gpt_nano"),
+    "text/masked": ("data=text/corpus", *TINY_BERT),
+    "text/pretraining": ("data=text/corpus", "data.layout=pairs", *TINY_BERT),
+    "text/question_answering": ("data=text/squad", *TINY_BERT),
+    "text/token_classification": ("data=text/conll", *TINY_BERT),
+    "multi_label": ("data=text/table", "data.target=labels", "data.label=topics", "model=text/cnn"),
+    "regression": ("data=text/table", "data.target=value", "data.label=stars", "model=text/cnn"),
+}
+"""What a task that reads text, or other labels than one class, is tried on."""
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 MODELS = {"vision/gan": "vision/dcgan", "vision/masked": "vision/vit_tiny"}
 """The model of a task that does not take any."""
-SMALLER = {"vision/vit_b_16": ("model.patch_size=4", "model.depth=2", "model.width=24", "model.mlp=48")}
-"""What makes a model fit images of 8x8."""
+SMALLER = {
+    "vision/vit_b_16": ("model.patch_size=4", "model.depth=2", "model.width=24", "model.mlp=48"),
+    "text/bert_base": ("model.layers=2", "model.width=24", "model.heads=2", "model.mlp=48"),
+    "text/bert_small": ("model.width=64", "model.mlp=48"),
+    "text/gpt2": ("model.layers=2", "model.width=24", "model.heads=2"),
+}
+"""What makes a model fit images of 8x8, or a second."""
 WIDER = ("vision/vgg11", "vision/vgg16", "vision/convnext_tiny", "vision/swin_t")
 """Models that are tried on pictures of 32x32."""
 
@@ -44,6 +63,12 @@ def tiny_data(text):
     for classes in (100, 10):
         if f"vision/cifar{classes}" in text:
             return [f"data.path={samples.cifar(Path('cifar'), classes)}"]
+    for option, make in text_folders.MAKERS.items():
+        if option in text:
+            cached = ["data.cache_folder=cache"] if option in BLOCKS else []
+            if "text/transformers" in text:
+                cached.append(f"model.name={text_folders.bert_folder(Path('tiny').absolute())}")
+            return [f"data.path={make(Path('texts'))}", *cached]
     return []
 
 
@@ -51,6 +76,9 @@ def tiny_data(text):
 def test_every_model_trains(ptft, option):
     if option == "vision/dcgan":
         ptft("pretrain", "task=vision/gan", "augmentation=none", f"model={option}", *SHORT)
+    elif option.startswith("text/"):
+        table = ("data=text/table", *tiny_data(f"text/table {option}"), "data.max_length=32")
+        ptft("finetune", f"model={option}", *table, *SMALLER.get(option, ()), *SHORT)
     else:
         # Momentum would make the checkpoints of the largest models two gigabytes.
         lean = ("optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=1e-3")
@@ -67,13 +95,24 @@ def test_every_model_trains(ptft, option):
 
 @pytest.mark.parametrize("option", options("data"))
 def test_every_data_set_trains(ptft, option):
-    ptft("finetune", f"data={option}", *tiny_data(option), *SHORT)
+    if option in BLOCKS:
+        causal = BLOCKS[option] == "causal"
+        model = ("model=text/gpt_nano", "task=text/causal") if causal else (*TINY_BERT, "task=text/masked")
+        data = (f"data={option}", *tiny_data(option), f"data.layout={BLOCKS[option]}")
+        ptft("pretrain", *data, *model, "augmentation=none", *SHORT)
+        return
+    model = TINY_BERT if option.startswith("text/") else ()
+    task = {"text/conll": "text/token_classification", "text/people_daily": "text/token_classification"}.get(option)
+    task = "text/question_answering" if option in ("text/squad", "text/qa_tiny") else task
+    ptft("finetune", f"data={option}", *tiny_data(option), *model, f"task={task or 'classification'}", *SHORT)
 
 
 @pytest.mark.parametrize("option", options("task"))
 def test_every_task_trains_and_is_evaluated(ptft, option):
-    model = MODELS.get(option, "vision/convnet")
-    ptft("pretrain", f"task={option}", f"model={model}", *SHORT)
+    made = (f"model={MODELS.get(option, 'vision/convnet')}",)
+    if option in TEXT_TASKS:
+        made = (*TEXT_TASKS[option], *tiny_data(TEXT_TASKS[option][0]), "augmentation=none")
+    ptft("pretrain", f"task={option}", *made, *SHORT)
     ptft("evaluate", "run=run", "name=evaluated")
     assert Path("outputs/evaluated/summary.json").exists()
 
