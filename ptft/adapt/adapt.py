@@ -3,13 +3,14 @@
 A frozen parameter has `requires_grad=False`. A frozen module carries `frozen = True`: it stays in evaluation mode while
 the rest trains, so that its batch-norm statistics stand still and its dropout is off.
 
-    new run     load weights, structure, apply, train with hooks, load the best checkpoint, merge, write model/
+    new run     load weights, structure, apply, train with hooks, load the best checkpoint, write, merge, write model/
     resumed     structure, apply, load the checkpoint, train with hooks ...
     evaluation  structure, load a checkpoint, merge
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from torch import nn
 
@@ -51,6 +52,19 @@ class Adapt(ABC):
             ConfigError: The settings do not fit the model.
         """
         return ()
+
+    def write(self, model: nn.Module, folder: Path, base: str) -> str:
+        """Write what the training added to the model into a folder, before it is merged; most have nothing to write.
+
+        Args:
+            model: The model, trained.
+            folder: Where; made if need be.
+            base: What the weights it started from are called; may be empty.
+
+        Returns:
+            A line for the console, or nothing.
+        """
+        return ""
 
     def merge(self, model: nn.Module) -> None:  # noqa: B027 - most adaptations have added nothing
         """Take back what `structure` did: the model computes the same with its own parameters alone."""

@@ -1,12 +1,14 @@
 """LoRA: each chosen layer learns a low-rank update of its frozen weight (Hu and others, arXiv 2106.09685).
 
-The head is trained in full; everything else stands still, batch-norm statistics too. Once the training is over the
-updates are added to the weights, so that `model/` holds a plain model.
+The head is trained in full, with the neck before it; everything else stands still, batch-norm statistics too. Once the
+training is over the updates are written to `adapter/` as peft reads them, and added to the weights, so that `model/`
+holds a plain model.
 """
 
 from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
 
 from torch import nn
@@ -69,6 +71,15 @@ class Lora(Adapt):
                 setattr(module, FROZEN, True)
                 module.eval()
 
+    def write(self, model: nn.Module, folder: Path, base: str) -> str:
+        """Write the updates, with neck and head, as an adapter that peft loads."""
+        from ptft.adapt.adapter import write_adapter
+
+        settings = {"r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout}
+        if write_adapter(model, folder, settings, base):
+            return f"adapter for peft in {folder}"
+        return "no adapter/ was written: peft knows no updates of torch's MultiheadAttention; model/ holds them merged"
+
     def merge(self, model: nn.Module) -> None:
         """Add the updates to the weights."""
         from ptft.adapt.low_rank import merge
@@ -114,4 +125,5 @@ def _fits(layer: nn.Module) -> bool:
     """Tell whether a layer can learn a low-rank update that merges: peft drops a convolution's groups and dilation."""
     if isinstance(layer, _CONVOLUTIONS):
         return layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
-    return isinstance(layer, nn.Linear | nn.MultiheadAttention)
+    # transformers' Conv1D, in GPT-2, is a linear layer by another name.
+    return isinstance(layer, nn.Linear | nn.MultiheadAttention) or type(layer).__name__ == "Conv1D"

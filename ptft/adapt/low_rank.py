@@ -67,7 +67,8 @@ def inject(model: nn.Module, names: Collection[str], *, rank: int, alpha: float,
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     attentions = [name for name in names if isinstance(model.get_submodule(name), nn.MultiheadAttention)]
     if layers := [re.escape(name) for name in names if name not in attentions]:
-        config = LoraConfig(r=rank, lora_dropout=dropout, target_modules=f"({'|'.join(layers)})")
+        turned = any(type(model.get_submodule(name)).__name__ == "Conv1D" for name in names)  # GPT-2's: (in, out)
+        config = LoraConfig(r=rank, lora_dropout=dropout, target_modules=f"({'|'.join(layers)})", fan_in_fan_out=turned)
         config.lora_alpha = alpha  # type: ignore[assignment]  # annotated as int, used as a number
         config._register_custom_module({nn.Linear: LowRankLinear})
         inject_adapter_in_model(config, model, ADAPTER)

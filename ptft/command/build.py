@@ -139,10 +139,20 @@ class Builder:
         self.adapt().structure(network_of(task))
         self.finish(task, checkpoint)
 
-    def finish(self, task: Task, checkpoint: Checkpoint) -> None:
-        """Give a trained task the weights of a checkpoint, averaged and merged; it is not trained any more."""
+    def finish(self, task: Task, checkpoint: Checkpoint, adapter: Path | None = None, base: str = "") -> None:
+        """Give a trained task the weights of a checkpoint, averaged and merged; it is not trained any more.
+
+        Args:
+            task: The task.
+            checkpoint: The checkpoint.
+            adapter: Where what the adaptation added is written before it is merged; None: nowhere.
+            base: What the weights that the run started from are called.
+        """
         load_for_evaluation(task, checkpoint)
-        self.adapt().merge(network_of(task))
+        network = network_of(task)
+        if adapter is not None and (line := self.adapt().write(network, adapter, base)):
+            self.console.say(line)
+        self.adapt().merge(network)
 
     def adapt(self) -> Adapt:
         """Build the adaptation."""

@@ -98,6 +98,8 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     if source is None and checkpoint is None and invocation.verb == "finetune":
         builder.console.say("weights are random; init_from=... starts from trained ones")
     builder.initialise(task, source)
+    if source is not None:
+        run.save(weights=str(source / "model" if (source / "model").is_dir() else source))
     saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
     plan = builder.place(task, data, settings, saved)
     builder.console.say(plan.describe())
@@ -150,7 +152,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     checkpoint = store.load_named("best")
     parameters = report.count_parameters(engine.task, engine.optimizers.values())  # before merging takes some away
     engine.average = None  # the averaged weights come with the checkpoint
-    builder.finish(engine.task, checkpoint)
+    builder.finish(engine.task, checkpoint, run.path / "adapter", str(run.record.get("weights") or ""))
     choose_decision(engine, run)
     objective = tracker.objective
     metrics: dict[str, Any] = {

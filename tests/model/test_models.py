@@ -1,4 +1,4 @@
-"""Every model on disk: builds from its YAML, tells its parts, learns in all its parameters, is saved and seeded."""
+"""Every model of images on disk: builds from its YAML, tells its parts, learns in all its parameters, is saved and seeded."""
 
 import copy
 import inspect
@@ -20,7 +20,7 @@ from ptft.model.parts import HasParts, belongs, feature_dim, parts_of, replace_h
 from tests.tiny_models import transformers_folder
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
-NAMES = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+NAMES = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in (CONFIGS / "vision").rglob("*.yaml"))
 
 
 def spec_of(*shape, num_classes=10):
