@@ -63,8 +63,8 @@ def _encodings(
 ) -> list[Encoding]:
     """Return the encodings of texts; of long ones only the beginning is read, where the rest is cut off anyway.
 
-    A beginning that ends before white space has the tokens that the whole text begins with, as tokenizers cut texts
-    there first; those that do not are a few tokens off near its end at most, and these are not kept.
+    A beginning that ends before white space, or a mark of Chinese, has the tokens that the whole text begins with, as
+    tokenizers cut texts there first; those that do not are a few tokens off near its end at most, which are not kept.
     """
     if max_length is None or pairs is not None:
         return tokenizer.encode(texts, pairs, max_length=max_length)
@@ -83,10 +83,14 @@ def _encodings(
 
 
 def _head(text: str, most: int) -> str:
-    """Return the beginning of a text, of at most so many characters, that ends before white space; else all of it."""
+    """Return the beginning of a text, at most so many characters, that ends before white space or a mark; else all."""
     if len(text) <= most:
         return text
     end = most
-    while end > most // 2 and not text[end].isspace():
+    while end > most // 2 and not _divides(text[end]):
         end -= 1
-    return text[:end] if text[end].isspace() else text
+    return text[:end] if _divides(text[end]) else text
+
+
+def _divides(character: str) -> bool:
+    return character.isspace() or character in "，。！？；：、"

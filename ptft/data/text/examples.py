@@ -6,7 +6,7 @@ k is a pure function of (plan.seed, k).
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from ptft.data.text.encode import encode_texts
 from ptft.data.text.encoded import Encoded
 from ptft.data.text.labels import Labels, number_labels, read_labels
 from ptft.data.text.rows import Rows, TextRows, texts_of
-from ptft.data.text.spec import check_fit, class_shares, fingerprint
+from ptft.data.text.spec import check_fit, class_shares, fingerprint, without_tokenizer
 from ptft.data.text.tokenizer import TextTokenizer
 from ptft.data.text.tokenizer_training import TokenizerSettings, make_tokenizer
 from ptft.errors import ConfigError, DataError
@@ -141,9 +141,10 @@ class TextExamples(DataModule):
         """Return the rows of each split; see `divide_texts`."""
         return divide_texts(rows, labels, self._division, together=same, groups=groups, made=made)
 
-    def causal(self) -> bool:
-        """Tell whether a tokenizer that is trained is one for models that go on with a text."""
-        return False
+    def drops_torn(self) -> bool:
+        """Tell whether texts with several labels are left out, rather than kept once with the first of them."""
+        # Without a target too: so that what is learned without labels is the training split of what has them.
+        return self.target in ("class", "labels", "tokens")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -177,7 +178,7 @@ class TextExamples(DataModule):
         rows, told = clean.cleaned(read, self.normalisation)
         same = clean.copies(rows, lambda row: self.copy_key(rows, row))
         if self.deduplicate:
-            rows, more = clean.deduplicated(rows, same, drop_torn=self.target in ("class", "labels"))
+            rows, more = clean.deduplicated(rows, same, drop_torn=self.drops_torn())
             told += more
             same = clean.copies(rows, lambda row: self.copy_key(rows, row)) if rows.splits is not None else []
         if not len(rows):
@@ -190,6 +191,7 @@ class TextExamples(DataModule):
             raise DataError(f"{self.title}: {'; '.join(overlap)}. data.fail_on_overlap=false goes on with a warning")
         self._coder = self._tokenizer_for(rows, splits["train"], spec)
         splits["train"] = keep_labels(labels.strata, splits["train"], self.label_fraction, self._division)
+        untaught = without_tokenizer(self._weights, self._tokens) if spec is None else []
         encoded = self.encode(self._coder, rows, labels)
         self._set = DividedTexts(rows, labels, encoded, splits, groups)
         digest = fingerprint(rows, labels, splits)
@@ -198,36 +200,29 @@ class TextExamples(DataModule):
             check_fit(own, spec, self.title)
             own = spec
         self._spec = dataclasses.replace(own, fingerprint=digest)
-        self._told = [*rows.notes, *self.bad_rows.notes(), *told, *overlap, *self._set.unseen()]
+        self._told = [*rows.notes, *self.bad_rows.notes(), *told, *overlap, *self._set.unseen(), *untaught]
 
     def _grouped(self, rows: TextRows) -> tuple[str, ...] | None:
-        group = self._division.group
+        if self._division.group is None:
+            return None
         places = [rows.place(row) for row in range(len(rows))]
-        return group_names(group, places, rows.columns) if group is not None else None
+        return group_names(self._division.group, places, rows.columns)
 
     def _tokenizer_for(self, rows: TextRows, train: Rows, spec: DataSpec | None) -> TextTokenizer:
         if spec is not None:
             return TextTokenizer.from_files(spec.files, f"{self.title}: the run's tokenizer")
-        pairs = rows.pairs
-
-        def texts() -> Iterable[str]:
-            for row in train.tolist():
-                yield rows.texts[row]
-                if pairs is not None:
-                    yield pairs[row]
-
-        return make_tokenizer(self._tokens, texts(), self._weights, causal=self.causal())
+        return make_tokenizer(self._tokens, rows.all_texts(train), self._weights)
 
     def _described(self, labels: Labels, train: Rows, tokenizer: TextTokenizer) -> DataSpec:
         """Return what the data know but for their fingerprint."""
-        values = labels.values[train] if self.target == "value" and labels.values is not None else np.zeros(0)
+        mean, std = labels.moments(train)
         return DataSpec(
             kind="text",
             shape=(self.max_length,),
             classes=labels.classes,
             class_counts=labels.counts(train),
-            value_mean=float(values.mean(dtype=np.float64)) if len(values) else 0.0,
-            value_std=(float(values.std(dtype=np.float64)) or 1.0) if len(values) else 1.0,
+            value_mean=mean,
+            value_std=std,
             preprocessing=self._preprocessing(),
             inputs=self.inputs,
             target=self.target,

@@ -46,6 +46,13 @@ class Labels:
             return tuple(int(count) for count in self.values[rows].sum(0))
         return class_counts(self.values[rows], len(self.classes))
 
+    def moments(self, rows: Rows) -> tuple[float, float]:
+        """Return mean and standard deviation of the values of some rows; 0 and 1 where labels are no values."""
+        if self.values is None or self.classes or self.values.ndim != 1:
+            return 0.0, 1.0
+        values = self.values[rows].astype(np.float64)
+        return float(values.mean()), float(values.std()) or 1.0
+
     def __len__(self) -> int:
         return len(self.strata)
 
@@ -100,7 +107,10 @@ def _name(value: Any) -> str:
 
 
 def _name_or_nothing(value: Any) -> str:
-    return "" if value is None or value == "" else _name(value)
+    try:
+        return _name(value)
+    except ValueError:
+        return ""  # nothing is learned of it
 
 
 def _names(value: Any, separator: str) -> tuple[str, ...]:

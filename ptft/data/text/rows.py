@@ -1,7 +1,7 @@
 """Examples of text as read, before any token is made: texts, pairs, raw labels, and where each one stands."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -62,6 +62,13 @@ class TextRows:
             places=some(self.places) if self.places else (),
             extra={name: some(values) for name, values in self.extra.items()},
         )
+
+    def all_texts(self, rows: Rows) -> Iterator[str]:
+        """Yield the texts of some rows, each followed by its pair if there is one."""
+        for row in rows.tolist():
+            yield self.texts[row]
+            if self.pairs is not None:
+                yield self.pairs[row]
 
     def where(self, row: int) -> str:
         """Return where a row stands, for a sentence: `reviews.csv, line 17`."""

@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from ptft.data.data_module import DataSpec
 from ptft.data.text.labels import Labels
 from ptft.data.text.rows import Rows, TextRows
+from ptft.data.text.tokenizer import tokenizer_folder
+from ptft.data.text.tokenizer_training import TokenizerSettings
 from ptft.errors import DataError
 from ptft.runtime.text import shortened
 
@@ -60,6 +63,13 @@ def fingerprint(rows: TextRows, labels: Labels, splits: Mapping[str, Rows]) -> s
         digest.update(f"{name} {len(splits[name])}".encode())
         digest.update(np.ascontiguousarray(splits[name], dtype="<i8").data)
     return digest.hexdigest()
+
+
+def without_tokenizer(weights: Path | None, settings: TokenizerSettings) -> list[str]:
+    """Return a message where the weights that a run starts from bring no tokenizer, and no other is named."""
+    if weights is None or settings.path is not None or tokenizer_folder(weights) is not None:
+        return []
+    return [f"{weights} comes with no tokenizer: one was trained on these texts, whose tokens it does not know"]
 
 
 def class_shares(spec: DataSpec, labels: Labels) -> str:

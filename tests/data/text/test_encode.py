@@ -18,6 +18,7 @@ def texts():
     return [" ".join(draw.choices(WORDS, k=draw.choice((1, 5, 40, 400)))) for _ in range(60)] + [
         "x" * 3000,
         "你好" * 900,
+        "你好，" * 900,
     ]
 
 

@@ -194,6 +194,20 @@ def test_without_labels_the_division_is_that_of_the_labelled_data(whole):
     assert unlabelled.num_examples == 80
 
 
+def test_without_labels_contradictions_go_as_with_them():
+    rows = opinions(40)
+    rows = dataclasses.replace(
+        rows,
+        texts=[*rows.texts, rows.texts[0]],
+        labels=[*rows.labels, "other"],
+        places=[*rows.places, ("rows.csv", 42)],
+    )
+    labelled, unlabelled = data(rows), data(rows, target="tokens")
+    assert labelled.paths() == unlabelled.paths() and len(labelled.paths()) == 39
+    lists = dataclasses.replace(opinions(40), labels=[["a"], None] * 20)
+    assert data(lists, target="tokens").num_examples == 32
+
+
 def test_several_labels_and_values_reach_the_batches():
     rows = dataclasses.replace(opinions(40), labels=[["a"], "a|b", "", "c"] * 10)
     batch = next(data(rows, target="labels").train_loader(BatchPlan(batch_size=8)))
@@ -240,6 +254,12 @@ def test_a_run_that_starts_from_weights_takes_their_tokenizer(whole, tmp_path):
     made.start_from(tmp_path)
     made.setup()
     assert made.spec.files == whole.spec.files and made.spec.vocab_size == whole.spec.vocab_size
+    assert made.warnings() == ()
+    (tmp_path / "empty").mkdir()
+    other = Given((), rows=opinions(40), max_length=16, tokenizer={"vocab_size": 120})
+    other.start_from(tmp_path / "empty")
+    other.setup()
+    assert "empty comes with no tokenizer: one was trained on these texts" in other.warnings()[0]
 
 
 def test_texts_and_places_are_there_to_be_shown(whole):
