@@ -106,6 +106,10 @@ class TaggedTexts(TextExamples):
         some = [word for row in rows[:_LOOKED_AT] for word in row]
         return "characters" if mostly_characters(some) else "words"
 
+    def drops_torn(self) -> bool:
+        """Return False: a text with other tags the second time is one that a person tagged in two ways."""
+        return False
+
     def number(self, rows: TextRows, known: Sequence[str] | None) -> Labels:
         """Return the tags as numbers.
 
