@@ -6,6 +6,7 @@ computes what the run's `model/` does. The base lacks the head, so that it comes
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ def write_adapter(model: nn.Module, folder: Path, settings: dict[str, Any], base
         return False
     # Names are those of the library's own network, which peft will be given.
     inner = "model." if isinstance(model, Exchanges) else ""
-    tensors = _trained(model)
-    top = [unit for unit in parts_of(model).top if any(belongs(name, unit) for name in tensors)]
+    own = model.state_dict()
+    top = _whole(model, own)
+    tensors = {n: value for n, value in own.items() if ".lora_" in n or any(belongs(n, unit) for unit in top)}
     config = LoraConfig(
         **settings,
         target_modules=[name.removeprefix(inner) for name in layers],
@@ -61,12 +63,11 @@ def write_adapter(model: nn.Module, folder: Path, settings: dict[str, Any], base
     return True
 
 
-def _trained(model: nn.Module) -> dict[str, Tensor]:
-    """Return the updates, the neck and the head by name; what the head shares with the backbone is the base's."""
-    own, parts = model.state_dict(), parts_of(model)
+def _whole(model: nn.Module, own: Mapping[str, Tensor]) -> list[str]:
+    """Return which of neck and head the adapter brings: all but what is wholly the backbone's, as GPT-2's head."""
+    parts = parts_of(model)
     tied = tied_names(own, parts.head)
-    in_top = {name for name in own if name not in tied and any(belongs(name, unit) for unit in parts.top)}
-    return {name: value for name, value in own.items() if ".lora_" in name or name in in_top}
+    return [unit for unit in parts.top if any(belongs(name, unit) for name in own if name not in tied)]
 
 
 def _as_json(config: LoraConfig) -> str:
