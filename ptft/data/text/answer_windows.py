@@ -93,12 +93,14 @@ class _Columns:
         Raises:
             RowError: The question leaves too little room, or the text has no token.
         """
+        ids, types, parts = encoding.ids, encoding.type_ids, encoding.sequence_ids  # each access makes a list
         # The tokens [first, last) are the text; before them stands the question, behind them what ends the pair.
-        text = [place for place, part in enumerate(encoding.sequence_ids) if part == 1]
+        text = [place for place, part in enumerate(parts) if part == 1]
         if not text:
             raise RowError("the text holds nothing that becomes a token", row)
         first, last = text[0], text[-1] + 1
-        beside = len(encoding.ids) - (last - first)
+        behind = len(ids) - last
+        beside = first + behind
         room = max_length - beside
         if room <= stride and room < last - first:
             raise RowError(
@@ -114,11 +116,11 @@ class _Columns:
             inside = found is not None and begin <= found[0] and found[1] < end
             held = held or inside
             shift = first - begin
-            own = [*range(first), *range(first + begin, first + end), *range(last, len(encoding.ids))]
-            chars = [(0, 0)] * first + offsets[begin:end] + [(0, 0)] * (len(encoding.ids) - last)
+            own = slice(first + begin, first + end)
+            chars = [(0, 0)] * first + offsets[begin:end] + [(0, 0)] * behind
             self.index.append(row)
-            self.ragged["input_ids"].append([encoding.ids[place] for place in own])
-            self.ragged["token_type_ids"].append([encoding.type_ids[place] for place in own])
+            self.ragged["input_ids"].append(ids[:first] + ids[own] + ids[last:])
+            self.ragged["token_type_ids"].append(types[:first] + types[own] + types[last:])
             self.ragged["char_start"].append([start for start, _ in chars])
             self.ragged["char_end"].append([stop for _, stop in chars])
             self.fixed["start"].append(found[0] + shift if found is not None and inside else 0)
