@@ -25,6 +25,7 @@ from ptft.engine.run_dir import RunDirectory
 from ptft.engine.signals import StopRequest, terminable
 from ptft.errors import ConfigError, Interrupted
 from ptft.runtime.progress import progress
+from ptft.runtime.records import TOTAL
 
 
 def run(config: dict[str, Any], invocation: Invocation) -> None:
@@ -70,7 +71,8 @@ class _Counts:
     def told(self, output: Output, predictor: Predictor) -> str:
         """Return the last line: rows, seconds, what to know of them, and where they are."""
         seconds = time.monotonic() - self._begin
-        parts = [f"{self.rows:,} {'row' if self.rows == 1 else 'rows'} in {seconds:.1f} s ({self.rows / max(seconds, 1e-6):,.0f} a second)"]
+        rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}"
+        parts = [f"{rows} in {seconds:.1f} s ({self.rows / max(seconds, 1e-6):,.0f} a second)"]
         parts += [f"after {self.before:,} that were there"] if self.before else []
         parts += [f"{self.errors:,} could not be read"] if self.errors else []
         cut = getattr(predictor.data, "num_truncated", 0)
@@ -147,6 +149,7 @@ def _facts(
         "run": run.id,
         "checkpoint": checkpoint.digest,
         **source.facts,
+        TOTAL: source.total,
         **own,
         "task": config["task"],
         "data": {key: value for key, value in config["data"].items() if key != "path"},

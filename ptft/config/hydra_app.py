@@ -122,7 +122,8 @@ class _Jobs:
         use_tree(self.door.tree)
         settings = HydraConfig.get()
         job = int(settings.job.num) if self.arguments.multirun else None
-        overrides = [str(text) for text in settings.overrides.task]
+        listed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed, references too
+        overrides = [str(text) for text in listed]
         try:
             folder = self.place.take_over(settings.runtime.output_dir)
             checked = self.door.check(overrides, self.place.renamer(job, folder))

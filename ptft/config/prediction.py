@@ -13,8 +13,8 @@ STANDARD = "-"
 """Standard input, or standard output."""
 OUTPUTS = (".jsonl", ".csv")
 """How files of predictions end."""
-_PATH = re.compile(r"[~.]?[^\s]*/[^\s]*|~\S*|\S+\.[A-Za-z][A-Za-z0-9]{0,9}")
-"""What looks like a path: a word with a slash, or one that ends as files do."""
+_PATH = re.compile(r"[\w.~@+=:%-]*/[\w./~@+=:%-]*|~\w*|[\w.@+=:%-]+\.[A-Za-z][A-Za-z0-9]{0,9}")
+"""What looks like a path: one word, without a sentence's signs, that holds a slash or ends as files do."""
 
 
 def existing(text: str) -> Path | None:
@@ -77,8 +77,8 @@ def _check_output(config: Mapping[str, Any], output: str, given: Any) -> Iterato
         yield "output", f"there is no folder {path.parent} to write {path.name} to; make it first"
     elif isinstance(given, str) and (source := existing(given)) is not None and source.resolve() == path.resolve():
         yield "output", f"{output} is what input= reads; give another file"
-    elif not (going_on or anew):
-        yield from _check_present(path)
+    elif not anew:
+        yield from _check_present(path, going_on=going_on)
 
 
 def special(path: Path) -> bool:
@@ -86,12 +86,14 @@ def special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _check_present(path: Path) -> Iterator[Complaint]:
+def _check_present(path: Path, *, going_on: bool) -> Iterator[Complaint]:
     """Yield that an output is there, whole or in part; nothing is written over unless it is said."""
     part = part_of(path)
+    if part.exists() and going_on:
+        return
     if part.exists():
-        held = f"{part} holds {rows_there(part):,} rows of a prediction that was stopped"
+        held = f"{part} holds {rows_there(part)} of a prediction that was stopped"
         yield "output", f"{held}; resume=true goes on after them, overwrite=true starts anew"
     elif path.exists():
-        held = f"{path} is there and holds {rows_there(path):,} rows"
+        held = f"{path} is there and holds {rows_there(path)}"
         yield "output", f"{held}; overwrite=true starts anew, or give another file"

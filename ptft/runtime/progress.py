@@ -1,4 +1,4 @@
-"""How far a long piece of work outside the training loop has come: a bar on a terminal, a plain line now and then in a pipe.
+"""How far long work outside the training loop has come: a bar on a terminal, a plain line now and then in a pipe.
 
 It is told on standard error, as standard output is for what a command found.
 """

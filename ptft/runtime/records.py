@@ -4,8 +4,11 @@ What is written stands beside its place under another name until it is whole, so
 for all of it.
 """
 
+import json
 from pathlib import Path
 
+TOTAL = "rows"
+"""The fact that tells how many rows a whole file will hold, if that is known."""
 _BLOCK = 1 << 20  # bytes read at once
 
 
@@ -44,11 +47,22 @@ def whole_rows(path: Path, *, quoted: bool) -> tuple[int, int]:
     return count, end
 
 
-def rows_there(path: Path) -> int:
-    """Return how many whole rows a json lines or csv file holds, the header not counted; 0: it cannot be read."""
+def rows_there(path: Path) -> str:
+    """Return in words how many whole rows a json lines or csv file, or its part, holds, the header not counted."""
     table = path.name.removesuffix(".part").endswith(".csv")
     try:
         count, _ = whole_rows(path, quoted=table)
     except OSError:
-        return 0
-    return max(count - table, 0)
+        return "rows that cannot be read"
+    count = max(count - table, 0)
+    total = _total(path)
+    return f"{count:,} rows" if total is None else f"{count:,} of {total:,} rows"
+
+
+def _total(part: Path) -> int | None:
+    """Return how many rows a part is to become, if that was known."""
+    try:
+        total = json.loads(part.with_name(f"{part.name}.json").read_bytes())[TOTAL]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return total if isinstance(total, int) else None
