@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 from ptft.command.report import cell
@@ -41,7 +42,7 @@ def _print(console: Console, gallery: Gallery, texts: Sequence[str]) -> None:
         {
             "label": shortened(caption.label, _NAME),
             "prediction": shortened(caption.prediction, _NAME),
-            "score": "" if caption.score != caption.score else f"{caption.score:.3f}",
+            **({"score": f"{caption.score:.3f}"} if _scored(gallery) else {}),
             "text": shortened(text, width),
         }
         for caption, text in zip(gallery.captions[:MOST_SHOWN], texts, strict=False)
@@ -50,12 +51,17 @@ def _print(console: Console, gallery: Gallery, texts: Sequence[str]) -> None:
 
 
 def _table(gallery: Gallery, texts: Sequence[str], paths: Sequence[str]) -> str:
-    """Return the gallery as csv, with the place of each text if the data tell it."""
+    """Return the gallery as csv, with the score and the place of each text if there are any."""
+    scored = _scored(gallery)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["index", "label", "prediction", "score", "text", *(["path"] if paths else [])])
+    score = ["score"] if scored else []
+    writer.writerow(["index", "label", "prediction", *score, "text", *(["path"] if paths else [])])
     for number, caption, text in zip(gallery.index.tolist(), gallery.captions, texts, strict=True):
-        score = "" if caption.score != caption.score else caption.score
-        row = [number, cell(caption.label), cell(caption.prediction), score, cell(text)]
+        row = [number, cell(caption.label), cell(caption.prediction), *([caption.score] if scored else []), cell(text)]
         writer.writerow([*row, *([cell(paths[number])] if paths else [])])
     return file.getvalue()
+
+
+def _scored(gallery: Gallery) -> bool:
+    return any(math.isfinite(caption.score) for caption in gallery.captions)
