@@ -1,4 +1,4 @@
-"""A small synthetic set of questions on made-up people: see `made_questions.py`. No name of one split is in another."""
+"""A small synthetic set of questions on made-up people: see `made_questions.py`. Each split has people of its own."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _SPLITS = ("train", "val", "test")
 class QaTiny(AnswerTexts):
     """Made-up questions; further settings as told at `AnswerTexts`. Their column `kind` tells what is asked for.
 
-    The paragraphs of all three splits, and the names in them, are shared out as `split.val` and `split.test` say.
+    The paragraphs of all three splits, and the people they tell of, are shared out as `split.val` and `split.test` say.
 
     Attributes:
         paragraphs: Paragraphs in all splits together, each with four questions.
