@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_batches, bench_folder, bench_order, bench_startup, bench_step
+from benchmarks import bench_batches, bench_folder, bench_order, bench_startup, bench_step, bench_tokens
 from benchmarks.contest import Row, show
 
 
@@ -48,7 +48,15 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, Python {sys.version.split()[0]}, {os.cpu_count()} CPUs; medians of rounds in turns"
     )
-    parts = (bench_step.overhead, bench_step.arithmetic, batches, bench_startup.measure, order, bench_folder.measure)
+    parts = (
+        bench_step.overhead,
+        bench_step.arithmetic,
+        batches,
+        bench_startup.measure,
+        order,
+        bench_folder.measure,
+        bench_tokens.rows,
+    )
     for part in parts:
         show(part())
 

@@ -14,12 +14,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ptft.data.data_module import Batch
 from ptft.data.text.encoded import IGNORED
 from ptft.data.text.rows import Rows
 from ptft.data.text.token_store import Array, Stream
-from ptft.runtime.random import Draws
 
 
 class Blocks(Protocol):
@@ -29,8 +29,14 @@ class Blocks(Protocol):
         """The number of examples."""
         ...
 
-    def gather(self, numbers: Rows, draws: Draws) -> Batch:
-        """Return the examples `numbers`, (B,) int64, as a batch; whatever is drawn, is drawn from `draws`."""
+    def gather(self, numbers: Rows, seed: int, epoch: Tensor) -> Batch:
+        """Return some examples as a batch.
+
+        Args:
+            numbers: (B,) int64, which ones.
+            seed: Seed of what is drawn for them.
+            epoch: (B,) int64, the epoch of each.
+        """
         ...
 
 
@@ -56,22 +62,20 @@ class CausalBlocks:
         """The number of blocks."""
         return max(0, -(-(len(self.stream) - 1) // self.length))
 
-    def gather(self, numbers: Rows, draws: Draws) -> Batch:
+    def gather(self, numbers: Rows, seed: int, epoch: Tensor) -> Batch:
         """Return blocks: what all batches hold, `labels` (B, T), and `num_bytes` (B,) of the text that these are."""
-        begin = numbers * self.length
-        places = begin[:, None] + np.arange(self.length + 1)  # (B, T + 1)
-        inside = places < len(self.stream)
-        np.minimum(places, len(self.stream) - 1, out=places)
-        tokens = self.stream.ids[places].astype(np.int64)
-        given = inside[:, 1:]  # the last token of all is predicted, but predicts nothing
-        batch = _batch(np.where(given, tokens[:, :-1], self.pad), given, self.first + numbers)
-        batch["labels"] = torch.from_numpy(np.where(given, tokens[:, 1:], IGNORED))
-        if self.stream.num_bytes is not None:
-            sizes = self.stream.num_bytes[places[:, 1:]].astype(np.int64)
-            batch["num_bytes"] = torch.from_numpy((sizes * given).sum(1))
+        stream, length = self.stream, self.length
+        tokens = rows_of(stream.ids, numbers, length, 0, self.pad)
+        labels = rows_of(stream.ids, numbers, length, 1, IGNORED)
+        given = labels != IGNORED  # the last token of all is predicted, but predicts nothing
+        tokens[~given] = self.pad
+        batch = _batch(tokens, given, self.first + numbers)
+        batch["labels"] = torch.from_numpy(labels)
+        if stream.num_bytes is not None:
+            batch["num_bytes"] = torch.from_numpy(rows_of(stream.num_bytes, numbers, length, 1, 0).sum(1))
         if self.isolate:
-            starts = document_marks(self.stream.documents, begin + 1, self.length)  # the separator before it begins one
-            batch["document"] = torch.from_numpy(_numbered(starts, given))
+            begin = numbers * length + 1  # the separator before a document begins it
+            batch["document"] = torch.from_numpy(_numbered(document_marks(stream.documents, begin, length), given))
         return batch
 
 
@@ -101,27 +105,48 @@ class MaskedBlocks:
         """The number of blocks."""
         return -(-len(self.stream) // (self.length - 2))
 
-    def gather(self, numbers: Rows, draws: Draws) -> Batch:
+    def gather(self, numbers: Rows, seed: int, epoch: Tensor) -> Batch:
         """Return blocks: what all batches hold, and `word_start` (B, T)."""
-        room = self.length - 2
-        begin = numbers * room
-        counts = np.minimum(len(self.stream) - begin, room)[:, None]
-        steps = np.arange(self.length)
-        places = np.clip(begin[:, None] + steps - 1, 0, len(self.stream) - 1)  # (B, T)
-        tokens = self.stream.ids[places].astype(np.int64)
+        stream, room = self.stream, self.length - 2
+        counts = np.minimum(len(stream) - numbers * room, room)
+        tokens = np.empty((len(numbers), self.length), dtype=np.int64)
         tokens[:, 0] = self.cls
-        tokens = np.where(steps <= counts, tokens, np.where(steps == counts + 1, self.sep, self.pad))
-        batch = _batch(tokens, steps <= counts + 1, self.first + numbers)
-        if self.stream.word_start is not None:
-            text = (steps >= 1) & (steps <= counts)
-            batch["word_start"] = torch.from_numpy(self.stream.word_start[places] | ~text)
+        tokens[:, 1:-1] = rows_of(stream.ids, numbers, room, 0, self.pad)
+        tokens[:, -1] = self.pad
+        tokens[np.arange(len(numbers)), counts + 1] = self.sep
+        inside = np.arange(self.length) <= counts[:, None] + 1
+        batch = _batch(tokens, inside, self.first + numbers)
+        if stream.word_start is not None:
+            starts = np.ones(tokens.shape, dtype=np.bool_)
+            starts[:, 1:-1] = rows_of(stream.word_start, numbers, room, 0, 1)
+            batch["word_start"] = torch.from_numpy(starts)
         if self.isolate:
-            marks = document_marks(self.stream.documents, begin, room)
-            starts = np.zeros(tokens.shape, dtype=np.bool_)
-            starts[:, 1:-1] = marks
-            starts[:, 1] = False  # [CLS] begins the first one
-            batch["document"] = torch.from_numpy(_numbered(starts, steps <= counts + 1))
+            marks = np.zeros(tokens.shape, dtype=np.bool_)
+            marks[:, 2:-1] = document_marks(stream.documents, numbers * room, room)[:, 1:]  # [CLS] begins the first one
+            batch["document"] = torch.from_numpy(_numbered(marks, inside))
         return batch
+
+
+def rows_of(values: Array, numbers: Rows, length: int, shift: int, fill: int) -> Array:
+    """Return the parts [k * length + shift, (k + 1) * length + shift) of a column as rows: (B, length) int64.
+
+    Args:
+        values: (N,) the column.
+        numbers: (B,) int64, k of each row.
+        length: Values of a row.
+        shift: Where the first row begins.
+        fill: What stands in a row behind the end of the column.
+    """
+    whole = max(0, len(values) - shift) // length
+    table = values[shift : shift + whole * length].reshape(whole, length)
+    if int(numbers.max(initial=-1)) < whole:
+        return table[numbers].astype(np.int64)
+    found = np.full((len(numbers), length), fill, dtype=np.int64)
+    full = numbers < whole
+    found[full] = table[numbers[full]]
+    rest = values[shift + whole * length :]
+    found[~full, : len(rest)] = rest
+    return found
 
 
 def document_marks(documents: Array, begin: Rows, length: int) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ptft.data.data_module import Batch
 from ptft.data.text.rows import Rows
@@ -52,8 +53,9 @@ class SentencePairs:
         low, high = self._document_of(np.zeros(1, dtype=np.int64))
         return int(high[0] - low[0]) < len(self.stream.sentences)
 
-    def gather(self, numbers: Rows, draws: Draws) -> Batch:
+    def gather(self, numbers: Rows, seed: int, epoch: Tensor) -> Batch:
         """Return pairs: `input_ids`, `attention_mask`, `token_type_ids`, `word_start` (B, T), `next_sentence` (B,)."""
+        draws = Draws(seed, epoch, torch.from_numpy(numbers)).child("pairs")
         first, second, follows = self._segments(numbers, draws)
         return self._laid_out(numbers, first, second, follows)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ptft.data.data_module import Batch, BatchPlan, transformed
 from ptft.data.text.packed import Blocks
 from ptft.runtime.prefetch import prefetch
-from ptft.runtime.random import Draws, permute, stream_indices
+from ptft.runtime.random import permute, stream_indices
 
 _EVALUATION_TOKENS = 1 << 14
 """Tokens of a batch in evaluation, at most."""
@@ -52,7 +52,7 @@ class TrainingBlocks:
         plan = self._plan
         place, epoch = stream_indices(step, plan.batch_size, self._kept.count, plan.seed)
         numbers, epoch = self._kept(place[self._share]), epoch[self._share]
-        batch = self._blocks.gather(numbers.numpy(), Draws(plan.seed, epoch, numbers).child("blocks"))
+        batch = self._blocks.gather(numbers.numpy(), plan.seed, epoch)
         return transformed(batch, plan.transform, plan.seed, epoch)
 
 
@@ -86,5 +86,4 @@ class EvaluationBlocks:
         share = range(self._plan.rank, self._kept.count, self._plan.world)
         places = torch.tensor(share[number * self._batch_size : (number + 1) * self._batch_size])
         numbers = self._kept(permute(places, self._kept.count, 0, 0))
-        draws = Draws(0, torch.zeros_like(numbers), numbers).child("blocks")
-        return transformed(self._blocks.gather(numbers.numpy(), draws), self._plan.transform)
+        return transformed(self._blocks.gather(numbers.numpy(), 0, torch.zeros_like(numbers)), self._plan.transform)

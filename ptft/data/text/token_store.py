@@ -92,7 +92,9 @@ def open_store(folder: Path) -> dict[str, Stream]:
     def column(split: str, name: str) -> Array:
         file = folder / f"{split}.{name}"
         kind = np.dtype(facts["kinds"][name])
-        return np.memmap(file, dtype=kind, mode="r") if facts["sizes"][file.name] else np.zeros(0, dtype=kind)
+        if not facts["sizes"][file.name]:
+            return np.zeros(0, dtype=kind)
+        return np.memmap(file, dtype=kind, mode="r").view(np.ndarray)  # a memmap's own indexing takes microseconds
 
     return {
         split: Stream(

@@ -6,7 +6,6 @@ import torch
 
 from ptft.data.text.packed import CausalBlocks, MaskedBlocks
 from ptft.data.text.token_store import Stream
-from ptft.runtime.random import Draws
 
 SEPARATOR, PAD, CLS, SEP = 1, 0, 2, 3
 
@@ -26,7 +25,7 @@ def stream(lengths, *, lead):
 def gather(blocks, numbers=None):
     numbers = np.arange(len(blocks)) if numbers is None else np.array(numbers)
     index = torch.from_numpy(numbers)
-    return blocks.gather(numbers, Draws(0, index * 0, index))
+    return blocks.gather(numbers, 0, index * 0)
 
 
 @pytest.mark.parametrize("length", [1, 3, 7, 8, 50])

@@ -6,7 +6,6 @@ import torch
 
 from ptft.data.text.sentence_pairs import SentencePairs
 from ptft.data.text.token_store import Stream
-from ptft.runtime.random import Draws
 
 CLS, SEP, PAD = 1, 2, 0
 
@@ -27,7 +26,7 @@ def stream(num_documents=30, seed=0):
 
 def gather(pairs, seed=0, epoch=0):
     index = torch.arange(len(pairs))
-    return pairs.gather(index.numpy(), Draws(seed, torch.full_like(index, epoch), index))
+    return pairs.gather(index.numpy(), seed, torch.full_like(index, epoch))
 
 
 def parts(batch, row):
@@ -66,7 +65,7 @@ def test_both_segments_are_runs_of_text_and_the_label_tells_whether_they_follow(
 def test_about_half_follow_and_all_of_the_text_is_gone_through():
     text = stream(300)
     batch = gather(SentencePairs(text, 32, CLS, SEP))
-    assert 0.38 < batch["next_sentence"].double().mean() < 0.52  # documents of one sentence cannot be continued
+    assert 0.4 < batch["next_sentence"].double().mean() < 0.58
     seen = {place for row in range(len(batch["index"])) for place in parts(batch, row)[0]}
     seen |= {place for row in torch.nonzero(batch["next_sentence"])[:, 0].tolist() for place in parts(batch, row)[1]}
     assert len(seen) > 0.5 * len(text)
@@ -81,7 +80,7 @@ def test_pairs_are_drawn_anew_in_each_epoch_and_are_the_same_for_the_same_one():
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["input_ids"], other["input_ids"])
     index = torch.tensor([5, 2])
-    some = pairs.gather(index.numpy(), Draws(0, torch.zeros_like(index), index))
+    some = pairs.gather(index.numpy(), 0, torch.zeros_like(index))
     assert torch.equal(some["input_ids"], first["input_ids"][index])
 
 
