@@ -3,6 +3,7 @@
 A split that puts copies on both sides measures memory: half of the lines of some published sets are copies of others.
 """
 
+import dataclasses
 import re
 import unicodedata
 from collections import defaultdict
@@ -44,8 +45,8 @@ def cleaned(rows: TextRows, form: Normalisation) -> tuple[TextRows, list[str]]:
     notes = []
     if not filled.all():
         empty = np.flatnonzero(~filled)
-        notes.append(f"left out {_counted(len(empty), 'row')} without text: {_shown(rows, empty)}")
-    whole = TextRows(texts, pairs, rows.labels, rows.splits, rows.columns, rows.places, rows.extra, rows.notes)
+        notes.append(f"left out {_counted(len(empty), 'row', 'rows')} without text: {_shown(rows, empty)}")
+    whole = dataclasses.replace(rows, texts=texts, pairs=pairs)
     return whole if filled.all() else whole.take(np.flatnonzero(filled)), notes
 
 
@@ -94,15 +95,11 @@ def deduplicated(rows: TextRows, same: Sequence[Rows], *, drop_torn: bool) -> tu
             copied += [(row, first) for row in group[1:].tolist()]
     notes = []
     if copied:
-        share = len(copied) / len(rows)
-        notes.append(
-            f"removed {_counted(len(copied), 'exact copy')} of other rows ({share:.1%}): {_pairs(rows, copied)}"
-        )
+        those, share = _counted(len(copied), "exact copy", "exact copies"), len(copied) / len(rows)
+        notes.append(f"removed {those} of other rows ({share:.1%}): {_pairs(rows, copied)}")
     if torn:
-        notes.append(
-            f"left out {_counted(len(torn), 'text')} ({texts_torn:,} rows) that stand there with several labels: "
-            f"{_pairs(rows, torn)}"
-        )
+        those = f"{_counted(len(torn), 'text', 'texts')} ({texts_torn:,} rows)"
+        notes.append(f"left out {those} that stand there with several labels: {_pairs(rows, torn)}")
     return rows.take(np.flatnonzero(keep)) if not keep.all() else rows, notes
 
 
@@ -136,21 +133,16 @@ def shared(rows: TextRows, same: Sequence[Rows], splits: Mapping[str, Rows]) -> 
                 if (part[group] == first).any() and (part[group] == second).any()
             ]
             if found:
+                those = _counted(len(found), "text", "texts")
                 messages.append(
-                    f"{_counted(len(found), 'text')} in both {names[first]} and {names[second]} as exact copies: "
+                    f"{those} in both {names[first]} and {names[second]} as exact copies: "
                     f"{_pairs(rows, found)}; metrics on {names[second]} are too good"
                 )
     return messages
 
 
-def _counted(count: int, what: str) -> str:
-    return (
-        f"{count:,} {what}"
-        if count == 1
-        else f"{count:,} {what.removesuffix('y')}ies"
-        if what.endswith("y")
-        else f"{count:,} {what}s"
-    )
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def _shown(rows: TextRows, numbers: Rows) -> str:

@@ -1,14 +1,15 @@
 """A folder of your own texts, a file each: class folders, train/val/test folders or no labels; see `read_folder.py`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from ptft.data.listing_folder import checked_root
 from ptft.data.text.examples import TextExamples
 from ptft.data.text.read_folder import read_folder
-from ptft.data.text.read_table import check_encoding
+from ptft.data.text.read_table import FORMATS, check_encoding
 from ptft.data.text.rows import TextRows
-from ptft.errors import ConfigError
+from ptft.errors import ConfigError, DataError
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -42,6 +43,8 @@ class TextFolder(TextExamples):
         Raises:
             DataError: There are none, one cannot be used, or it cannot be told what the folders mean.
         """
+        if self.path is not None and Path(self.path).suffix.lower() in FORMATS and Path(self.path).is_file():
+            raise DataError(f"data.path={self.path} is a table, and a folder is expected; take data=text/table")
         encoding = "utf-8-sig" if self.encoding.casefold() in ("utf-8", "utf8") else self.encoding
         return read_folder(
             checked_root(self.path, "texts"),

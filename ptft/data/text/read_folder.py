@@ -7,10 +7,11 @@ notes/1.txt  notes/2024/7.txt                          without labels: data.targ
 Hidden files and folders are passed over; a link that leads out of the folder is an error.
 """
 
+import fnmatch
 import os
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ptft.data.listing import SPLITS, composed, listed, quoted
 from ptft.data.listing_folder import is_inside
@@ -29,22 +30,24 @@ def list_texts(root: Path, pattern: str) -> list[str]:
     """Return the names of the files that match, relative to a resolved folder, in the order of their code points.
 
     Raises:
-        DataError: There are none, or one is a link that leads out of the folder.
+        DataError: There are none, or something is a link that leads out of the folder, or to a folder.
     """
-    names = []
-    for path in root.rglob(pattern):
-        name = path.relative_to(root).as_posix()
-        if any(part.startswith(".") for part in name.split("/")) or not path.is_file():
-            continue
-        if path.is_symlink() and not is_inside(root, os.path.realpath(path)):
-            raise DataError(
-                f"the link {quoted(name)} in {root} leads out of data.path; nothing outside the folder is read. Copy "
-                "the file into it"
-            )
-        names.append(name)
+    names, others = [], set()
+    for base, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in [*folders, *files]:
+            path = Path(base, name)
+            if path.is_symlink() and (name in folders or not is_inside(root, os.path.realpath(path))):
+                what = "is a link to a folder" if name in folders else "is a link that leads out of data.path"
+                shown = quoted(path.relative_to(root).as_posix())
+                raise DataError(f"{shown} in {root} {what}; nothing outside the folder is read. Copy what it names")
+        for name in files:
+            if fnmatch.fnmatchcase(name, pattern) and not name.startswith("."):
+                names.append(Path(base, name).relative_to(root).as_posix())
+            else:
+                others.add(PurePosixPath(name).suffix)
     if not names:
-        others = sorted({path.suffix for path in root.rglob("*.*") if path.is_file()})
-        found = f"; it holds files ending in {listed(others)}" if others else ""
+        found = f"; it holds files ending in {listed(sorted(others - {''}))}" if others - {""} else ""
         raise DataError(f"{root} holds no file called {pattern}{found}. data.files says which are taken: data.files=*")
     return sorted(names, key=lambda name: (composed(name), name))
 

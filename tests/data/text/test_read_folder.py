@@ -83,7 +83,11 @@ def test_a_link_that_leads_out_is_refused(root, tmp_path):
     folder = root("a/1.txt", "b/2.txt")
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "a/3.txt").symlink_to(tmp_path / "secret.txt")
-    with pytest.raises(DataError, match=r"the link `a/3\.txt` in .* leads out of data\.path"):
+    with pytest.raises(DataError, match=r"`a/3\.txt` in .* is a link that leads out of data\.path"):
+        read(folder)
+    (folder / "a/3.txt").unlink()
+    (folder / "c").symlink_to(folder / "b")
+    with pytest.raises(DataError, match=r"`c` in .* is a link to a folder"):
         read(folder)
 
 
@@ -97,3 +101,6 @@ def test_a_folder_is_set_up_whole(root):
         TextFolder((), files="a/*.txt")
     with pytest.raises(DataError, match=r"data\.path is not given"):
         TextFolder(()).setup()
+    (folder.parent / "rows.csv").write_text("text,label\n")
+    with pytest.raises(DataError, match=r"rows\.csv is a table, and a folder is expected; take data=text/table"):
+        TextFolder((), path=str(folder.parent / "rows.csv")).setup()
