@@ -94,6 +94,16 @@ def test_a_term_that_counts_nothing_adds_nothing():
     assert total_loss(output, {"token": torch.tensor(0), "pair": 3}).item() == 1.0
 
 
+def test_a_sum_of_weights_below_one_is_divided_by_as_it_is():
+    for weights in (0.25, torch.tensor(0.25)):
+        output = StepOutput({"cross_entropy": torch.tensor(1.0)})
+        assert float(total_loss(output, {"cross_entropy": weights})) == 4
+        window = Window(torch.device("cpu"))
+        window.add_losses(output.sums, {})
+        window.add_counts({"cross_entropy": weights})
+        assert window.take()["loss"] == 4
+
+
 def test_one_step_equals_hand_written_sgd_in_double_precision():
     torch.manual_seed(0)
     task = DistillationToy().double()
