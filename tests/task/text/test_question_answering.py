@@ -1,5 +1,8 @@
 """Question answering: losses that add up, windows joined at any batch size, null answers, what predict tells."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -9,9 +12,11 @@ from ptft.data.text.answer_windows import encode_windows
 from ptft.data.text.tokenizer import TextTokenizer
 from ptft.errors import DataError
 from ptft.task.text.question_answering import QuestionAnswering
+from ptft.task.text.spans import best_spans
 from tests.task.harness import assert_batch_size_changes_no_evaluation, evaluate, overfit, total_loss
 from tests.task.harness import assert_cutting_changes_no_gradient as assert_cuts_agree
 from tests.task.text.toys import VOCABULARY, tokenizer_files
+from tests.text_samples import squad_file
 
 TEXTS = ("the cat sat on a mat . the quick dog ran", "a dog sat", "the dogs ran on the mat . a cat sat . the dog sat")
 ASKED = (
@@ -170,3 +175,28 @@ def test_an_answer_has_at_most_so_many_tokens():
 def test_data_without_answers_are_refused():
     with pytest.raises(DataError, match="data=text/squad"):
         QuestionAnswering(SpanNet(), DataSpec(kind="text", shape=(14,), classes=("a", "b")))
+
+
+def test_transformers_finds_in_the_saved_folder_the_answers_that_predict_tells(ptft, tmp_path):
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    file = squad_file(tmp_path / "train.json", unanswerable=False)
+    tiny = ("model=text/bert_tiny", "model.layers=1", "model.width=16", "model.mlp=32")
+    data = ("data=text/squad", f"data.path={file}", "data.max_length=64", "data.stride=16")
+    engine = ("engine.max=2st", "engine.batch_size=8", "engine.precision=fp32")
+    ptft("finetune", *data, *tiny, "task=text/question_answering", *engine, name="run")
+    rows = [{"question": "What of king?", "context": "the dog sees a king " * number} for number in (1, 2)]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ptft("predict", run="run", input="in.jsonl", output="out.jsonl")
+    model = AutoModelForQuestionAnswering.from_pretrained("outputs/run/model").eval()
+    tokenizer = AutoTokenizer.from_pretrained("outputs/run/model")
+    for row, line in zip(rows, Path("out.jsonl").read_text().splitlines(), strict=True):
+        told = json.loads(line)
+        encoding = tokenizer(row["question"], row["context"], return_tensors="pt", return_offsets_mapping=True)
+        offsets, inside = encoding.pop("offset_mapping")[0].tolist(), [part == 1 for part in encoding.sequence_ids()]
+        with torch.inference_mode():
+            found = model(**encoding)
+        spans = best_spans(torch.stack([found.start_logits, found.end_logits], -1), torch.tensor([inside]), 30)
+        assert told["start"] == offsets[int(spans.start)][0] and told["end"] == offsets[int(spans.end)][1]
+        assert told["answer"] == row["context"][told["start"] : told["end"]]
+        assert told["probability"] == pytest.approx(float((spans.score[0, 0] - spans.log_total[0]).exp()), abs=1e-5)
