@@ -145,7 +145,7 @@ def _batches(task: Masked) -> Iterator[Batch]:
 def measure() -> list[Row]:
     """The table."""
     return contest(
-        f"(g) BERT-mini MLM, {BATCH} x {LENGTH} tokens; CPU a step",
+        f"(h) BERT-mini MLM, {BATCH} x {LENGTH} tokens; CPU a step",
         [
             Entrant("bare PyTorch + transformers", bare_loop),
             Entrant("bare PyTorch + transformers, bf16 autocast", lambda: bare_loop(autocast=True)),
