@@ -68,6 +68,11 @@ class Classification(Task):
             ConfigError: A class is named that the data do not have, or settings exclude each other.
         """
         super().__init__()
+        if spec.target != "class":
+            raise DataError(
+                "task=classification needs examples of one class each (data.target=class), and these data have "
+                f"data.target={spec.target}; other tasks are multi_label, regression, text/token_classification, text/masked"
+            )
         if spec.num_classes < 1:
             raise DataError(
                 "classification needs labels, but these data name no classes. Pictures have them by a folder for each "

@@ -73,6 +73,8 @@ def test_counts_are_plain_integers():
 def test_data_without_classes_are_refused():
     with pytest.raises(DataError, match="needs labels"):
         Classification(TinyNet(), UNLABELLED)
+    with pytest.raises(DataError, match=r"these data have data\.target=labels; other tasks are multi_label"):
+        Classification(TinyNet(), dataclasses.replace(SPEC, target="labels"))
 
 
 def test_the_export_maps_images_to_logits_and_leaves_the_task_in_training():
