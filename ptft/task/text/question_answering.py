@@ -5,6 +5,7 @@ first token, which stands for no answer; in evaluation the windows of a question
 Only tokens of the text, and that first one, take part: neither padding nor the question changes a loss.
 """
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,12 +19,14 @@ from ptft.errors import DataError
 from ptft.loss.cast import at_least_float32
 from ptft.metric.answers import AnswerMetrics, WindowAnswer, log_add, probability
 from ptft.metric.squad import Unit
-from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.spans import best_spans, masked_logits
 from ptft.types import PositiveInt
 
 _SHOWN = 8
 """Questions shown at each evaluation."""
+_TOKENS = 1 << 14
+"""Tokens that go through the network together in a prediction."""
 
 
 class QuestionAnswering(Task):
@@ -170,6 +173,13 @@ class QuestionAnswering(Task):
 
     # ---- Prediction -------------------------------------------------------------------------------------------------
 
+    def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what `decode` tells of each row; a long text's windows go through the network a few at a time."""
+        few = max(1, _TOKENS // batch["input_ids"].shape[1])
+        inputs = [batch[name].split(few) for name in self.spec.inputs]
+        logits = torch.cat([self.model(*part) for part in zip(*inputs, strict=True)])
+        return self.decode({"logits": logits}, batch, rows)
+
     def decode(self, outputs: Outputs, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the answer to each question: its text, `start` and `end` in characters of the text, its probability.
 
@@ -218,6 +228,13 @@ class QuestionAnswering(Task):
         if threshold is not None:
             row |= {"null": is_null, "null_probability": nothing["probability"]}
         return row | ({"n_best": answers} if self.n_best > 1 else {})
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from tokens to logits (B, T, 2)."""
+        module = copy.deepcopy(self.model).eval()
+        inputs = dict.fromkeys(self.spec.inputs, self.spec.shape)
+        axes = {name: {0: "batch", 1: "time"} for name in inputs}
+        return {"model": ExportSpec(module, inputs, ("logits",), axes)}
 
 
 def _in_text(batch: Batch) -> Tensor:

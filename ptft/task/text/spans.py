@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_AT_ONCE = 1 << 22
+"""Spans that are looked at together: bounds the memory to some hundred MB."""
+
 
 @dataclass(frozen=True)
 class Spans:
@@ -35,7 +38,13 @@ def best_spans(logits: Tensor, allowed: Tensor, longest: int, count: int = 1) ->
         longest: Most tokens of a span.
         count: How many spans.
     """
-    logits, allowed = logits.detach().cpu().double(), allowed.cpu()
+    few = max(1, _AT_ONCE // (logits.shape[1] * min(longest, logits.shape[1])))
+    pairs = zip(logits.detach().cpu().double().split(few), allowed.cpu().split(few), strict=True)
+    parts = [vars(_best(own, inside, longest, count)) for own, inside in pairs]
+    return Spans(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def _best(logits: Tensor, allowed: Tensor, longest: int, count: int) -> Spans:
     start, end = logits.masked_fill(~allowed[..., None], -torch.inf).unbind(-1)  # (B, T) each
     width = min(longest, logits.shape[1])
     ends = F.pad(end, (0, width - 1), value=-torch.inf).unfold(1, width, 1)  # (B, T, W): ends at 0 to W - 1 behind

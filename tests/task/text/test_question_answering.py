@@ -172,6 +172,22 @@ def test_an_answer_has_at_most_so_many_tokens():
         assert " " not in told["answer"]
 
 
+def test_a_prediction_in_pieces_is_that_of_the_whole(monkeypatch):
+    task, batch = make(n_best=2), batch_of()
+    whole = task.predict(batch, [{}] * len(ASKED))
+    monkeypatch.setattr("ptft.task.text.question_answering._TOKENS", 30)
+    monkeypatch.setattr("ptft.task.text.spans._AT_ONCE", 500)
+    for told, expected in zip(task.predict(batch, [{}] * len(ASKED)), whole, strict=True):
+        assert told["answer"] == expected["answer"] and told["n_best"] == expected["n_best"]
+
+
+def test_the_export_maps_tokens_to_logits():
+    task, batch = make().train(), batch_of()
+    spec = task.export()["model"]
+    inputs = [batch[name] for name in spec.inputs]
+    assert torch.equal(spec.module(*inputs), task.model(*inputs)) and not spec.module.training and task.model.training
+
+
 def test_data_without_answers_are_refused():
     with pytest.raises(DataError, match="data=text/squad"):
         QuestionAnswering(SpanNet(), DataSpec(kind="text", shape=(14,), classes=("a", "b")))
