@@ -185,7 +185,9 @@ def _row(
 def _of_lines(columns: Columns) -> Iterator[Row | None]:
     """Yield the lines of standard input that hold something."""
     columns.refuse_single()
-    for number, line in enumerate(lines_of_input(sys.stdin.fileno()), 1):
+    number = 0
+    for line in lines_of_input(sys.stdin.fileno()):
+        number += line is not None
         if line is None:
             yield None
         elif line.strip():

@@ -7,6 +7,7 @@ from torch import nn
 from ptft.data.data_module import DataSpec
 from ptft.errors import ConfigError, DataError
 from ptft.task.vision.contrastive import Contrastive
+from ptft.task.vision.features import WatchedByNeighbours
 from ptft.task.vision.rotation import Rotation, rotations
 from tests.task.harness import (
     assert_batch_size_changes_no_evaluation,
@@ -145,3 +146,9 @@ def test_only_the_head_is_replaced_and_the_export_has_none(kind):
 def test_a_model_that_does_not_tell_its_parts_is_refused(kind):
     with pytest.raises(ConfigError, match="parts"):
         kind(nn.Linear(36, 3), SPEC)
+
+
+def test_what_such_a_task_predicts_of_a_row_are_its_features():
+    features = torch.tensor([[0.1, -2.0], [1 / 3, 0.0]], dtype=torch.float32)
+    told = WatchedByNeighbours.decode(None, {"features": features}, {"index": torch.tensor([1, 0])}, [{}, {}])
+    assert told == [{"features": [0.3333333, 0.0]}, {"features": [0.1, -2.0]}]
