@@ -68,16 +68,7 @@ class Classification(Task):
             ConfigError: A class is named that the data do not have, or settings exclude each other.
         """
         super().__init__()
-        if spec.target != "class":
-            raise DataError(
-                "task=classification needs examples of one class each (data.target=class), and these data have "
-                f"data.target={spec.target}; other tasks are multi_label, regression, text/token_classification, text/masked"
-            )
-        if spec.num_classes < 1:
-            raise DataError(
-                "classification needs labels, but these data name no classes. Pictures have them by a folder for each "
-                "class, or by a csv (data.csv=labels.csv); or choose a task that needs none, as task=vision/rotation"
-            )
+        _refuse_other_labels(spec)
         if test_time_flips and spec.kind != "image":
             raise ConfigError(f"task.test_time_flips=true is for images, and these data are {spec.kind}; leave it out")
         if focal_gamma and label_smoothing:
@@ -215,3 +206,16 @@ def positive_class(name: str | None, threshold: str | float | None, spec: DataSp
     if name is not None and name not in spec.classes:
         raise ConfigError(f"task.positive={name}: the classes are {' and '.join(spec.classes)}")
     return 1 if name is None else spec.classes.index(name)
+
+
+def _refuse_other_labels(spec: DataSpec) -> None:
+    if spec.target != "class":
+        raise DataError(
+            "task=classification needs examples of one class each (data.target=class), and these data have "
+            f"data.target={spec.target}; other tasks are multi_label, regression, text/token_classification"
+        )
+    if spec.num_classes < 1:
+        raise DataError(
+            "classification needs labels, but these data name no classes. Pictures have them by a folder for each "
+            "class, or by a csv (data.csv=labels.csv); or choose a task that needs none, as task=vision/rotation"
+        )
