@@ -67,12 +67,12 @@ def tiny_folder():
     return folder
 
 
-def build(name, spec, seed=0, **overrides):
-    target, settings = read(name)
-    if name == "text/transformers":
+def build(option, spec, seed=0, **overrides):
+    target, settings = read(option)
+    if option == "text/transformers":
         overrides = {"name": tiny_folder().name, **overrides}
     torch.manual_seed(seed)
-    return target(spec, **{**settings, **SMALLER.get(name, {}), **overrides})
+    return target(spec, **{**settings, **SMALLER.get(option, {}), **overrides})
 
 
 def batch(rows=3, length=12, seed=0):

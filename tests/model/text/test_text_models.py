@@ -13,8 +13,20 @@ from ptft.errors import ConfigError
 from ptft.model.parts import belongs, feature_dim, parts_of
 from ptft.optimizer.layers import lr_scales
 from ptft.runtime.duration import Clock
-from tests.model.text.models import CASES, CONFIGS, NAMES, VARIANTS, VOCAB, arguments_of, batch, build, read, spec_of
-from tests.model.text.models import is_network, tensors
+from tests.model.text.models import (
+    CASES,
+    CONFIGS,
+    NAMES,
+    VARIANTS,
+    VOCAB,
+    arguments_of,
+    batch,
+    build,
+    is_network,
+    read,
+    spec_of,
+    tensors,
+)
 
 ADAPTED = [case for case in CASES if case[1] in ("classes", "tags", "pretraining") or case[0] == "text/transformers"]
 
@@ -83,7 +95,7 @@ def test_parts_hold_every_parameter_exactly_once_in_the_order_of_the_data(model)
         model.eval()(*batch())
     for hook in hooks:
         hook.remove()
-    assert [prefix for prefix in dict.fromkeys(called)] == watched or not is_network(model)
+    assert list(dict.fromkeys(called)) == watched or not is_network(model)
     assert feature_dim(model) > 0
 
 
