@@ -45,7 +45,6 @@ class TextExamples(DataModule):
         augmentations: Stays empty: there are none for texts.
         path: Where the texts lie.
         target: What is learned of a text: one class, any number of labels, a value; tokens: the text itself.
-        label_separator: What stands between the labels of a row with several; a JSON list is read too.
         tokenizer: Which tokenizer; a config gives a mapping of the fields of `TokenizerSettings`.
         max_length: Most tokens of a text, or of a pair, the special ones counted; longer ones are cut.
         normalisation: Unicode form of the texts, see `clean.py`.
@@ -67,7 +66,6 @@ class TextExamples(DataModule):
     _: KW_ONLY
     path: str | None = None
     target: Literal["class", "labels", "value", "tokens"] = "class"
-    label_separator: str = "|"
     tokenizer: TokenizerSettings | None = None
     max_length: PositiveInt = 128
     normalisation: Literal["nfc", "nfkc", "none"] = "nfc"
@@ -116,7 +114,7 @@ class TextExamples(DataModule):
 
     def check(self, rows: TextRows) -> TextRows:
         """Return the rows whose labels can be read, with their labels read; the others go to `self.bad_rows.note`."""
-        return read_labels(rows, self.target, self.bad_rows, self.label_separator)
+        return read_labels(rows, self.target, self.bad_rows)
 
     def copy_key(self, rows: TextRows, row: int) -> object:
         """Return what makes two rows copies of each other: the text, and its pair."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ptft.data.text.examples import TextExamples
+from ptft.data.text.labels import read_labels
 from ptft.data.text.read_columns import TextColumns, read_tables
 from ptft.data.text.read_table import TableFormat
 from ptft.data.text.rows import TextRows
@@ -24,6 +25,7 @@ class TextTable(TextExamples):
         text: The column of the text.
         text_pair: The column of a second text; None: texts stand alone.
         label: The column of the label; with the target `tokens` it need not be there.
+        label_separator: What stands between the labels of a row with several; a JSON list is read too.
         split_column: The column that says train, val or test; None: `split` divides.
         separator: What stands between the columns of a csv; auto: found in its first line.
         quotes: Whether fields may stand in double quotes; auto: in csv, not in tsv.
@@ -34,6 +36,7 @@ class TextTable(TextExamples):
     text: str = "text"
     text_pair: str | None = None
     label: str | None = "label"
+    label_separator: str = "|"
     split_column: str | None = None
     separator: Literal["auto", ",", ";", "tab", "|"] = "auto"
     quotes: bool | Literal["auto"] = "auto"
@@ -72,6 +75,10 @@ class TextTable(TextExamples):
             labelled=self.target != "tokens",
         )
         return read_tables(self.path, columns, self._layout, self.bad_rows)
+
+    def check(self, rows: TextRows) -> TextRows:
+        """Return the rows whose labels can be read, with their labels read."""
+        return read_labels(rows, self.target, self.bad_rows, self.label_separator)
 
     @property
     def fields(self) -> tuple[str, ...]:
