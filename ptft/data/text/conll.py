@@ -4,12 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ptft.data.listing import SPLITS, listed, quoted
-from ptft.data.text.conll_file import ConllFormat, Layout, Separator, read_conll
+from ptft.data.text.conll_file import ConllFormat, read_conll
 from ptft.data.text.read_table import check_encoding
 from ptft.data.text.rows import TextRows
-from ptft.data.text.tag_schemes import Scheme
 from ptft.data.text.tagged import TaggedTexts
 from ptft.errors import ConfigError, DataError
 
@@ -35,12 +35,12 @@ class Conll(TaggedTexts):
         encoding: Encoding of the files.
     """
 
-    layout: Layout = "auto"
+    layout: Literal["auto", "columns", "slashes"] = "auto"
     word_column: int = 0
     tag_column: int = -1
-    separator: Separator = "auto"
+    separator: Literal["auto", "tab", "space"] = "auto"
     comment: str | None = None
-    scheme: Scheme = "auto"
+    scheme: Literal["auto", "iob2", "iob1", "bioes", "plain"] = "auto"
     encoding: str = "utf-8"
 
     def __post_init__(self) -> None:

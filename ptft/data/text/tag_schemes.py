@@ -8,10 +8,7 @@ plain   no beginnings at all: parts of speech
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
 
-Scheme = Literal["auto", "iob2", "iob1", "bioes", "plain"]
-SCHEMES = get_args(Scheme)
 OUTSIDE = "O"
 _PREFIXED = re.compile(r"([BIESLUM])[-_](.+)", re.DOTALL)
 _LETTERS = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}

@@ -52,7 +52,7 @@ class WindowJoiner:
         scores = logits.detach()[chosen.to(logits.device)].double().cpu().log_softmax(-1)  # (N, C)
         sizes = chosen.sum(1).tolist()
         done = []
-        parts = zip(word[chosen].split(sizes), scores.split(sizes), strict=True)
+        parts = zip(torch.split(word[chosen], sizes), torch.split(scores, sizes), strict=True)
         for row, (words, own) in enumerate(parts):
             index = int(batch["index"][row])
             part = SpokenWords(row, words, own, int(batch["windows"][row]) - 1)
