@@ -206,6 +206,7 @@ class AnswerMetrics:
             if not self._done:
                 raise DataError("no question was evaluated with all windows of its text; evaluate more batches")
             columns = [torch.tensor(values, dtype=torch.float64) for values in zip(*self._done, strict=True)]
+            columns[3].nan_to_num_(nan=0.0)  # a network that gives no numbers decides nothing
             self._joined = _Examples(columns[0].bool(), *columns[1:])
         return self._joined
 

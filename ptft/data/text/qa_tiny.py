@@ -29,6 +29,11 @@ class QaTiny(AnswerTexts):
     paragraphs: PositiveInt = 6000
     unanswerable: UnitFloat = 0.25
 
+    @property
+    def title(self) -> str:
+        """What messages call the data."""
+        return "qa_tiny (synthetic)"
+
     def read(self) -> TextRows:
         """Make the questions.
 

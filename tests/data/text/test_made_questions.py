@@ -61,6 +61,7 @@ def test_nobody_of_one_split_is_told_of_in_another(data):
 def test_questions_are_data_like_any_other(data):
     assert data.spec.preprocessing["unanswerable"] and len(data.evaluation_loaders(PLAN)) == 3
     batch = next(iter(data.evaluation_loaders(PLAN)["test"]))
+    assert "synthetic" in data.describe()
     assert (batch["windows"] == 1).all() and set(data.attributes()["kind"]) <= {" ".join(key) for key in QUESTIONS}
     assert made().spec.fingerprint == data.spec.fingerprint != made(split={"seed": 1}).spec.fingerprint
     assert not made(unanswerable=0.0).spec.preprocessing["unanswerable"]
