@@ -7,9 +7,10 @@ pages.jsonl  pages.parquet           data.text=body: every row is a document; da
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ptft.data.listing_folder import checked_root
-from ptft.data.text.documents import Documents, TableTexts, TextFiles, Unit
+from ptft.data.text.documents import Documents, TableTexts, TextFiles
 from ptft.data.text.packed_text import PackedText
 from ptft.data.text.read_folder import list_texts
 from ptft.data.text.read_table import FORMATS, TableFormat, check_encoding
@@ -29,7 +30,7 @@ class Corpus(PackedText):
 
     files: str = "*.txt"
     text: str | None = None
-    documents: Unit = "file"
+    documents: Literal["file", "line", "paragraph"] = "file"
     encoding: str = "utf-8"
 
     def __post_init__(self) -> None:

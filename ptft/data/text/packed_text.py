@@ -31,7 +31,7 @@ from ptft.data.text.rows import texts_of
 from ptft.data.text.spec import check_fit
 from ptft.data.text.survey import SPLITS, Survey, open_survey, take_survey
 from ptft.data.text.token_batches import EvaluationBlocks, Kept, TrainingBlocks
-from ptft.data.text.token_store import Layout, Stream, build_store, open_store
+from ptft.data.text.token_store import Stream, build_store, open_store
 from ptft.data.text.tokenizer_training import TokenizerSettings, given_tokenizer
 from ptft.errors import ConfigError
 from ptft.runtime.random import seed_for
@@ -71,7 +71,7 @@ class PackedText(DataModule):
     augmentations: Sequence[Any]
     _: KW_ONLY
     path: str | None = None
-    layout: Layout = "masked"
+    layout: Literal["causal", "masked", "pairs"] = "masked"
     max_length: PositiveInt = 128
     isolate_documents: bool = False
     tokenizer: TokenizerSettings | None = None
