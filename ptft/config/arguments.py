@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import HydraException
 
+from ptft.config.defaults import defaults_for
 from ptft.config.problems import COMMAND_LINE, Problem
 from ptft.config.resolve import find_plugin
 from ptft.errors import ConfigError
@@ -89,6 +90,7 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
     if verb == "predict" and found.multirun:
         raise ConfigError("-m: ptft predict runs one job, which has one output; call it once for each")
     overrides = [_as_text(text) if verb == "predict" else text for text in found.overrides]
+    overrides = [*defaults_for(verb, overrides), *overrides]
     flags = [flag for flag in ("multirun", "run", "resolve", "hydra_help", "shell_completion") if getattr(found, flag)]
     values = [flag for flag in ("cfg", "package", "info") if getattr(found, flag) is not None]
     handed = [f"--{flag.replace('_', '-')}" for flag in flags]
