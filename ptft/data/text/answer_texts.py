@@ -123,7 +123,7 @@ class AnswerTexts(TextExamples):
         self._told += self._shared(whole.rows, whole.splits)
         if self._by_paragraph and whole.rows.splits is None:
             self._told.append(
-                "there are fewer than three articles, so paragraphs are divided; they may tell of each other"
+                "there are fewer than three titles, so paragraphs are divided; they may tell of each other"
             )
         if len(lost := np.intersect1d(self._lost, whole.splits["train"])):
             rest = np.setdiff1d(whole.splits["train"], lost)

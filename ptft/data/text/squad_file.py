@@ -91,7 +91,7 @@ def read_squad(file: Path, split: str, into: Questions, bad: BadRows, seen: dict
                 into.answers.append(answers)
                 into.split.append(split)
                 into.title.append(title)
-                into.paragraph.append(f"{title}, {count}")
+                into.paragraph.append(f"{title} {number}/{count}")  # articles may share a title
                 into.id.append(str(asked["id"]))
                 into.place.append((name, 0))
 

@@ -46,7 +46,7 @@ def test_of_one_article_paragraphs_are_divided_and_that_is_told(tmp_path):
     data = made(squad_file(tmp_path / "one.json", articles=1, paragraphs=9))
     paragraphs = [column_of(data, "paragraph", split) for split in ("train", "val", "test")]
     assert sum(map(len, paragraphs)) == len(set().union(*paragraphs)) == 9
-    assert any("fewer than three articles" in text for text in data.warnings())
+    assert any("fewer than three titles" in text for text in data.warnings())
 
 
 def test_every_question_comes_once_with_all_its_windows_and_its_texts(data):
@@ -186,3 +186,22 @@ def test_new_questions_become_all_their_windows_with_places_in_the_text_as_given
 def test_settings_that_do_not_fit_are_refused(file, settings, message):
     with pytest.raises(ConfigError, match=message):
         made(file, **settings)
+
+
+def test_chinese_answers_are_found_character_by_character_also_where_articles_share_a_title(tmp_path):
+    paragraphs = []
+    for number in range(1700, 1712):
+        context = f"老舍，生于{number}年，北京人。"
+        answers = [{"text": f"{number}年", "answer_start": 5}]
+        paragraphs.append({"context": context, "qas": [{"id": number, "question": "生于哪年？", "answers": answers}]})
+    document = {"version": "v1.0", "data": [{"title": "老舍", "paragraphs": [paragraph]} for paragraph in paragraphs]}
+    (tmp_path / "train.json").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    data = made(tmp_path / "train.json", max_length=24, stride=6)
+    for loader in data.evaluation_loaders(PLAN).values():
+        for batch in loader:
+            for row in range(len(batch["index"])):
+                places = (
+                    int(batch["char_start"][row, batch["start"][row]]),
+                    int(batch["char_end"][row, batch["end"][row]]),
+                )
+                assert batch["context"][row][slice(*places)] == batch["answers"][row][0]

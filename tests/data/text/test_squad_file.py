@@ -78,7 +78,7 @@ def test_questions_answers_and_where_they_stand_are_read(tmp_path):
     assert found.title == ["Normans", "Normans", "article 2"] and found.id == ["n1", "n2", "7"]
     assert found.place[0] == ("dev.json: `Normans`, paragraph 1, question n1", 0)
     rows = found.rows(divided=False)
-    assert rows.pairs == found.context and rows.splits is None and rows.columns["paragraph"][0] == "Normans, 1"
+    assert rows.pairs == found.context and rows.splits is None and rows.columns["paragraph"][0] == "Normans 1/1"
 
 
 @pytest.mark.parametrize(
