@@ -53,6 +53,22 @@ def given_words(folder: Path | None) -> WordStarts | None:
     return WordStarts.from_files({words.FILE: (place / words.FILE).read_text(encoding="utf-8")})
 
 
+def words_for(files: Mapping[str, str] | None, folder: Path | None, texts: Iterable[str]) -> WordStarts:
+    """Return what tells where words begin: as a run knows it, or the weights, or learned from the training texts.
+
+    Args:
+        files: Those of the run; None: there is none yet.
+        folder: Where the weights lie that a run starts from; None: nowhere.
+        texts: The training texts; read only where words are learned.
+
+    Raises:
+        DataError: What is known is damaged.
+    """
+    if files is not None:
+        return WordStarts.from_files(files)
+    return given_words(folder) or WordStarts.learn(texts)
+
+
 def make_coder(
     settings: TokenizerSettings,
     texts: Callable[[], Iterable[str]],

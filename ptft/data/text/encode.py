@@ -9,6 +9,7 @@ from tokenizers import Encoding
 
 from ptft.data.text.encoded import Encoded, encoded, join
 from ptft.data.text.tokenizer import TextTokenizer
+from ptft.data.text.words import WordStarts
 from ptft.runtime.progress import progress
 
 _AT_ONCE = 2048
@@ -28,6 +29,7 @@ def encode_texts(
     *,
     max_length: int | None = None,
     fixed: Mapping[str, npt.NDArray[Any]] | None = None,
+    words: WordStarts | None = None,
 ) -> Encoded:
     """Return each text, or pair of texts, as one entry; what is longer than `max_length` tokens is cut.
 
@@ -37,6 +39,7 @@ def encode_texts(
         pairs: The second text of each; None: there are none.
         max_length: Most tokens, the special ones counted; None: no limit.
         fixed: Columns of one value a text.
+        words: Tells where words begin, for a column `word_start`; None: there is none.
 
     Raises:
         DataError: `max_length` leaves no room for text.
@@ -49,9 +52,11 @@ def encode_texts(
             some = texts[start : start + _AT_ONCE]
             seconds = pairs[start : start + _AT_ONCE] if pairs is not None else None
             encodings = _encodings(tokenizer, some, seconds, max_length)
-            ragged = {"input_ids": [encoding.ids for encoding in encodings]}
+            ragged: dict[str, Sequence[Any]] = {"input_ids": [encoding.ids for encoding in encodings]}
             if pairs is not None:
                 ragged["token_type_ids"] = [encoding.type_ids for encoding in encodings]
+            if words is not None:
+                ragged["word_start"] = words.of_all(encodings, some, seconds)
             cut = sum(1 for encoding in encodings if encoding.overflowing)
             parts.append(encoded(range(start, start + len(some)), ragged, padding=padding, num_truncated=cut))
             advance(len(some))

@@ -21,6 +21,7 @@ from ptft.data.split_groups import group_names
 from ptft.data.text import clean
 from ptft.data.text.bad_rows import BadRows
 from ptft.data.text.batches import EvaluationTexts, TrainingTexts
+from ptft.data.text.coder import words_for
 from ptft.data.text.divided import DividedTexts, divide_texts
 from ptft.data.text.encode import encode_texts
 from ptft.data.text.encoded import Encoded
@@ -29,6 +30,7 @@ from ptft.data.text.rows import Rows, TextRows, texts_of
 from ptft.data.text.spec import check_fit, class_shares, fingerprint, without_tokenizer
 from ptft.data.text.tokenizer import TextTokenizer
 from ptft.data.text.tokenizer_training import TokenizerSettings, make_tokenizer
+from ptft.data.text.words import WordStarts
 from ptft.errors import ConfigError, DataError
 from ptft.types import NonNegativeInt, PositiveInt, PositiveShare, UnitFloat
 
@@ -99,6 +101,7 @@ class TextExamples(DataModule):
         self._spec: DataSpec | None = None
         self._told: list[str] = []
         self._coder: TextTokenizer | None = None
+        self._words: WordStarts | None = None  # only where the text itself is learned: whole words are hidden then
         self.bad_rows = BadRows(self.on_bad_sample, self.max_bad)
         self.num_truncated = 0
 
@@ -131,7 +134,8 @@ class TextExamples(DataModule):
     def encode(self, tokenizer: TextTokenizer, rows: TextRows, labels: Labels) -> Encoded:
         """Return the rows as tokens; entries stand in the order of the rows, and `index` is the number of the row."""
         fixed = {"label": labels.values} if labels.values is not None else {}
-        return encode_texts(tokenizer, rows.texts, rows.pairs, max_length=self.max_length, fixed=fixed)
+        length, words = self.max_length, self._words
+        return encode_texts(tokenizer, rows.texts, rows.pairs, max_length=length, fixed=fixed, words=words)
 
     def divide(
         self, rows: TextRows, labels: Labels, same: Sequence[Rows], groups: Sequence[str] | None, *, made: bool
@@ -188,6 +192,9 @@ class TextExamples(DataModule):
         if overlap and self.fail_on_overlap:
             raise DataError(f"{self.title}: {'; '.join(overlap)}. data.fail_on_overlap=false goes on with a warning")
         self._coder = self._tokenizer_for(rows, splits["train"], spec)
+        if self.target == "tokens":
+            files = spec.files if spec is not None else None
+            self._words = words_for(files, self._weights, rows.all_texts(splits["train"]))
         splits["train"] = keep_labels(labels.strata, splits["train"], self.label_fraction, self._division)
         untaught = without_tokenizer(self._weights, self._tokens) if spec is None else []
         encoded = self.encode(self._coder, rows, labels)
@@ -226,7 +233,7 @@ class TextExamples(DataModule):
             target=self.target,
             vocab_size=tokenizer.vocab_size,
             special_tokens=tokenizer.special_tokens,
-            files=tokenizer.files,
+            files={**tokenizer.files, **(self._words.files if self._words is not None else {})},
         )
 
     def _preprocessing(self) -> dict[str, Any]:

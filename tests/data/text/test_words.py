@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from ptft.data.data_module import BatchPlan
+from ptft.data.text.table import TextTable
 from ptft.data.text.tokenizer_training import TokenizerSettings, train_tokenizer
 from ptft.data.text.words import FILE, WordStarts
 from ptft.errors import DataError
@@ -70,3 +72,17 @@ def test_an_empty_text_has_no_words():
 def test_a_damaged_file_is_named():
     with pytest.raises(DataError, match=r"words\.json is damaged"):
         WordStarts.from_files({FILE: "[1"})
+
+
+def test_texts_without_labels_tell_where_their_words_begin(tmp_path):
+    (tmp_path / "lines.txt").write_text("\n".join(dict.fromkeys(CHINESE)), encoding="utf-8")
+    data = TextTable((), path=str(tmp_path / "lines.txt"), target="tokens", max_length=24)
+    data.setup()
+    assert FILE in data.spec.files
+    batch = next(data.train_loader(BatchPlan(batch_size=8)))
+    begins, mask = batch["word_start"], batch["attention_mask"].bool()
+    assert begins.shape == mask.shape and begins[:, 0].all() and not begins[~mask].any()
+    assert 0.2 < begins[mask].double().mean() < 0.9
+    again = TextTable((), path=str(tmp_path / "lines.txt"), target="tokens", max_length=24)
+    again.setup(data.spec)
+    assert next(again.train_loader(BatchPlan(batch_size=8)))["word_start"].equal(begins)
