@@ -70,6 +70,6 @@ def _whole(model: nn.Module, own: Mapping[str, Tensor]) -> list[str]:
     return [unit for unit in parts.top if any(belongs(name, unit) for name in own if name not in tied)]
 
 
-def _as_json(config: LoraConfig) -> str:
+def _as_json(config: Any) -> str:
     values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
     return json.dumps(values, indent=2, sort_keys=True, default=str) + "\n"

@@ -1,4 +1,4 @@
-"""Every model of images on disk: builds from its YAML, tells its parts, learns in all its parameters, is saved and seeded."""
+"""Every model of images on disk: builds from its YAML, tells its parts, learns in all of it, is saved and seeded."""
 
 import copy
 import inspect

@@ -15,6 +15,9 @@ from ptft.model.text.build import make_model, try_out
 from ptft.model.text.network import TextNetwork
 from ptft.runtime.hub import model_folder
 
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+"""Files of which a folder with a tokenizer holds one."""
+
 
 class TransformersText(TextNetwork):
     """A text network as a folder of transformers describes it."""
@@ -34,12 +37,7 @@ class TransformersText(TextNetwork):
         """
         folder = _folder(name, pretrained)
         config = _read_config(name, folder)
-        if spec.vocab_size > config.vocab_size:
-            raise ConfigError(
-                f"model.name={name} knows {config.vocab_size:,} tokens, the tokenizer of the data "
-                f"{spec.vocab_size:,}; use the tokenizer of the model (data.tokenizer.path={name}), or begin anew with "
-                "a model by its dimensions, as model=text/bert_mini"
-            )
+        _fit_vocabulary(spec, config, folder, name, pretrained)
         model = make_model(spec, config, name=f"model.name={name}")
         super().__init__(model, spec.output, spec.shape[0], pretrained=folder if pretrained else None)
         try_out(self, spec, name=f"model.name={name}")
@@ -63,6 +61,29 @@ def _folder(name: str, pretrained: bool) -> Path:
     if not (folder / "config.json").is_file():
         raise ConfigError(f"model.name={name}: there is no {folder}/config.json; expected a folder of transformers")
     return folder
+
+
+def _fit_vocabulary(spec: ModelSpec, config: Any, folder: Path, name: str, pretrained: bool) -> None:
+    """See that the tokens of the data are those of the model; one that starts anew takes theirs.
+
+    A model may know more tokens than its tokenizer: tables are rounded up. One without a tokenizer cannot tell.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    with_tokenizer = any((folder / file).is_file() for file in TOKENIZERS)
+    if spec.vocab_size == config.vocab_size or (with_tokenizer and spec.vocab_size < config.vocab_size):
+        return
+    if not pretrained:
+        config.vocab_size = spec.vocab_size
+        return
+    remedy = "data.tokenizer.path=..." if not with_tokenizer else f"data.tokenizer.path={name}"
+    raise ConfigError(
+        f"model.name={name} knows {config.vocab_size:,} tokens, the tokenizer of the data {spec.vocab_size:,}"
+        + ("" if with_tokenizer else f", and {folder} holds none")
+        + f"; use the tokenizer of the model ({remedy}), take its config alone with model.pretrained=false, or begin "
+        "anew with a model by its dimensions, as model=text/bert_mini"
+    )
 
 
 def _read_config(name: str, folder: Path) -> Any:

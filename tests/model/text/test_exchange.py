@@ -183,8 +183,15 @@ def test_another_vocabulary_is_refused_and_both_sizes_named(tmp_path):
     network = build("text/bert_mini", spec_of("masked"))
     with pytest.raises(CheckpointError, match=r"know 30 tokens, the tokenizer of the data 40.*data\.tokenizer\.path"):
         loaded(network, folder)
-    with pytest.raises(ConfigError, match=r"knows 30 tokens, the tokenizer of the data 40"):
+    for vocab_size in (20, 40):
+        with pytest.raises(ConfigError, match=rf"knows 30 tokens, the tokenizer of the data {vocab_size}.*holds none"):
+            TransformersText(spec_of("masked", vocab_size=vocab_size), name=str(folder))
+    (folder / "tokenizer.json").write_text("{}")
+    assert TransformersText(spec_of("masked", vocab_size=20), name=str(folder)).model.config.vocab_size == 30
+    with pytest.raises(ConfigError, match=r"knows 30 tokens, the tokenizer of the data 40; use the tokenizer"):
         TransformersText(spec_of("masked"), name=str(folder))
+    anew = TransformersText(spec_of("masked"), name=str(folder), pretrained=False)
+    assert anew.pretrained is None and anew.model.get_input_embeddings().num_embeddings == 40
     assert loaded(network, folder, partial=True).mismatched
     recurrent = build("text/lstm", spec_of())
     smaller = build("text/lstm", spec_of(vocab_size=30))
@@ -206,7 +213,7 @@ def test_the_folder_is_told_before_the_data_are_read(tmp_path):
     [
         ({"model_type": "vit"}, "no text model"),
         ({"model_type": "nothing"}, "cannot read"),
-        ({"model_type": "t5", "vocab_size": 50}, "no head|an encoder with a decoder"),
+        ({"model_type": "t5", "vocab_size": 40}, "no head|an encoder with a decoder"),
         ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}, "cannot read"),
     ],
 )
