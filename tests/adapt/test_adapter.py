@@ -75,3 +75,12 @@ def test_the_adapter_of_an_image_classifier_goes_onto_its_base(tmp_path):
     loaded = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()
     with torch.no_grad():
         torch.testing.assert_close(loaded(pixel_values=image).logits, outputs, atol=1e-5, rtol=1e-4)
+
+
+def test_updates_that_peft_does_not_know_leave_no_adapter_and_say_so(tmp_path):
+    from tests.adapt.test_lora import vit
+
+    model, adapt = vit(), Lora(rank=2)
+    adapt.structure(model)
+    assert adapt.write(model, tmp_path / "adapter", "").startswith("no adapter/ was written: peft knows no updates")
+    assert not (tmp_path / "adapter").exists()

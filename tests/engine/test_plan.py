@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from ptft.data.data_module import BatchPlan
-from ptft.engine.plan import Plan, _operations, largest_that_fits, resolve_plan
+from ptft.engine.plan import Plan, _operations, apply_attention, largest_that_fits, resolve_plan
 from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError, PtftError
 from ptft.model.vision.convnet import ConvNet
@@ -106,3 +107,70 @@ def test_one_example_alone_is_refused_where_batch_norm_needs_more(batch, sizes):
     with pytest.raises(ConfigError, match=f"batch_size={sizes['batch_size']} .* one example"):
         resolve_plan(settings, Classification(ResNet(spec, widths=(4, 4, 4, 4)), spec).train(), batch, print)
     assert resolve_plan(settings, Classification(ConvNet(spec), spec).train(), batch, print).micro_batch_size
+
+
+# --- Attention and the layers of text models --------------------------------------------------------------------------
+
+
+class Attentive(nn.Module):
+    """A network with a choice of how attention is worked out."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.head = nn.Linear(64, spec.num_classes)
+        self.way = "sdpa"
+
+    def forward(self, image):
+        return self.head(image.flatten(1))
+
+    def set_attention(self, name):
+        self.way = name
+
+    def best_attention(self, device, precision):
+        return "eager" if (device, precision) == ("cpu", "fp32") else "sdpa"
+
+
+def test_attention_follows_the_networks_own_rule_unless_it_is_set(batch):
+    spec = digits().spec
+    for settings, way in (
+        (replace(SETTINGS, precision="fp32"), "eager"),
+        (replace(SETTINGS, precision="bf16"), "sdpa"),
+        (replace(SETTINGS, precision="bf16", attention="eager"), "eager"),
+    ):
+        task = Classification(Attentive(spec), spec).train()
+        plan = resolve_plan(settings, task, batch, print)
+        assert (plan.attention, task.model.way) == (way, way)
+        assert f"{way} attention" in plan.describe()
+        again = Classification(Attentive(spec), spec)
+        apply_attention(again, Plan.from_json(plan.to_json()).attention)
+        assert again.model.way == way
+
+
+def test_a_plan_of_old_and_a_network_without_a_choice_say_nothing_of_attention(batch):
+    plan = resolve_plan(SETTINGS, digits_task(digits().spec).train(), batch, print)
+    assert plan.attention == "none" and "attention" not in plan.describe()
+    saved = plan.to_json()
+    del saved["attention"]
+    assert Plan.from_json(saved) == plan
+    with pytest.raises(ConfigError, match=r"engine\.attention=eager: no network of this run has a choice"):
+        resolve_plan(replace(SETTINGS, attention="eager"), digits_task(digits().spec), batch, print)
+
+
+class Reader(nn.Module):
+    """Reads pictures by rows with an LSTM, then with a linear layer that holds its weight as GPT-2's do."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.rows = nn.LSTM(8, 6, batch_first=True)
+        self.head = layer
+
+    def forward(self, image):
+        return self.head(self.rows(image[:, 0])[0][:, -1])
+
+
+def test_operations_of_lstms_and_of_gpt_2s_linear_layers_are_counted(batch):
+    from transformers.pytorch_utils import Conv1D
+
+    task = Classification(Reader(Conv1D(10, 6)), digits().spec).train()
+    expected = 2 * 32 * (8 * 4 * 6 * (8 + 6) + 6 * 10)  # 8 rows of 8 pixels, four gates of 6; then 6 -> 10
+    assert _operations(task, batch, Precision("fp32", torch.device("cpu"))) == expected
