@@ -30,7 +30,7 @@ from ptft.task.text.tokens import IGNORED
 
 Codes = npt.NDArray[np.int64]
 ORDER = 6
-PAIR_LENGTH = 128
+PAIR_LENGTH = 64
 
 
 # ---- Shakespeare: n-grams ------------------------------------------------------------------------------------------
