@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 _PRIME = 1_000_003
 """Spreads pairs over the buckets; any large prime does."""
+_PAIR_STD = 0.05
 
 
 class TokenEmbedding(nn.Module):
@@ -25,6 +26,9 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(vocab_size, width)
         self.pairs = nn.Embedding(bigrams, width) if bigrams else None
+        if self.pairs is not None:
+            # Most pairs are rare: one that was hardly seen must say next to nothing, not stand out by its first value.
+            nn.init.normal_(self.pairs.weight, std=_PAIR_STD)
         self.width = width * (2 if bigrams else 1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

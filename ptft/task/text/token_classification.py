@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ptft.data.data_module import Batch, DataSpec
-from ptft.errors import DataError
+from ptft.errors import ConfigError, DataError
 from ptft.loss.cross_entropy import cross_entropy_sum
 from ptft.metric.entities import RECORDS, EntityMetrics
 from ptft.metric.tag_set import OUTSIDE, TagSet
@@ -46,6 +46,7 @@ class TokenClassification(Task):
         *,
         label_smoothing: DropRate = 0.0,
         class_weights: Literal["balanced"] | dict[str, float] | None = None,
+        token_dropout: DropRate = 0.0,
         decoding: Literal["valid", "argmax"] = "valid",
     ) -> None:
         """Wrap a network that maps tokens to logits (B, T, tags).
@@ -56,12 +57,15 @@ class TokenClassification(Task):
             label_smoothing: Share of the target spread evenly over all tags.
             class_weights: What a word of each tag counts in the loss, by name, 1 for those that are not named;
                 balanced: such that all tags count the same.
+            token_dropout: Share of the tokens that are shown as unknown in training, so that what stands around a name
+                tells it too, and not the name alone.
             decoding: Which tags are predicted. valid: the likeliest row of tags that IOB2 allows, in which no entity
                 goes on that has not begun; argmax: of each word the likeliest tag.
 
         Raises:
             DataError: The data have no tags.
-            ConfigError: A tag is named in `class_weights` that the data do not have.
+            ConfigError: A tag is named in `class_weights` that the data do not have, or there is no unknown token for
+                `token_dropout`.
         """
         super().__init__()
         if spec.target != "tags" or not spec.num_classes:
@@ -72,6 +76,12 @@ class TokenClassification(Task):
         self.spec = spec
         self.tags = TagSet(spec.classes)
         self.label_smoothing = label_smoothing
+        self.token_dropout = token_dropout
+        if token_dropout and "unk" not in spec.special_tokens:
+            raise ConfigError(
+                f"task.token_dropout={token_dropout:g} shows tokens as unknown, and this tokenizer has no token for "
+                "that; leave it out"
+            )
         self.decoding = decoding
         if self.tags.plain:
             self.headline = MetricSpec("token_accuracy", "max", scale=100.0)
@@ -83,7 +93,17 @@ class TokenClassification(Task):
 
     def forward(self, batch: Batch) -> Outputs:
         """Return {"logits": (B, T, tags)}."""
+        if self.training and self.token_dropout:
+            batch = {**batch, "input_ids": self._with_unknown(batch["input_ids"])}
         return {"logits": self.model(*(batch[name] for name in self.spec.inputs))}
+
+    def _with_unknown(self, input_ids: Tensor) -> Tensor:
+        """Return tokens (B, T) of which some, but never special ones, are shown as unknown."""
+        special = torch.tensor(list(self.spec.special_tokens.values()), device=input_ids.device)
+        hidden = (torch.rand(input_ids.shape, device=input_ids.device) < self.token_dropout) & ~torch.isin(
+            input_ids, special
+        )
+        return input_ids.masked_fill(hidden, self.spec.special_tokens["unk"])
 
     def count(self, batch: Batch, phase: str) -> dict[str, int | Tensor]:
         """Return the number of tokens with a tag, or the sum of their weights."""

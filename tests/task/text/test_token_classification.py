@@ -1,5 +1,6 @@
 """Tags of words: counted by tokens, judged by words, whatever the cut into batches and windows."""
 
+import dataclasses
 import itertools
 import math
 import random
@@ -120,6 +121,26 @@ def test_a_batch_is_learnt_by_heart_and_found_again():
     assert last < 0.05 * first
     metrics = harness.evaluate(task, batch, 5)[0]
     assert metrics["token_accuracy"] == 1 and metrics["f1"] == 1
+
+
+def test_hidden_tokens_are_hidden_in_training_only_and_special_ones_never():
+    special = {"pad": 0, "unk": 1, "cls": 2, "sep": 3}
+    seen = []
+    network = TagNet().double()
+    network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    task = TokenClassification(network, dataclasses.replace(SPEC, special_tokens=special), token_dropout=0.3)
+    batch = training(batch_of(rows(60)))
+    task(batch)
+    task.eval()(batch)
+    trained, evaluated = seen
+    assert torch.equal(evaluated, batch["input_ids"])
+    words = batch["input_ids"] > 3
+    assert torch.equal(trained[~words], batch["input_ids"][~words])
+    hidden = trained[words] == 1
+    assert 0.2 < hidden.double().mean() < 0.4
+    assert torch.equal(trained[words][~hidden], batch["input_ids"][words][~hidden])
+    with pytest.raises(ConfigError, match=r"task\.token_dropout=0\.3 shows tokens as unknown"):
+        make_task(token_dropout=0.3)
 
 
 def test_weights_and_data_are_checked():
