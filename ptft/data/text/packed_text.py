@@ -28,7 +28,7 @@ from ptft.data.text.encode import encode_texts
 from ptft.data.text.layout import LEAST, BlockForm, cut_blocks, tokens_for
 from ptft.data.text.packed import Blocks
 from ptft.data.text.rows import texts_of
-from ptft.data.text.spec import check_fit
+from ptft.data.text.spec import check_fit, without_tokenizer
 from ptft.data.text.survey import SPLITS, Survey, open_survey, take_survey
 from ptft.data.text.token_batches import EvaluationBlocks, Kept, TrainingBlocks
 from ptft.data.text.token_store import Stream, build_store, open_store
@@ -66,6 +66,7 @@ class PackedText(DataModule):
         num_workers: Threads that tokenise, and that make batches ahead; auto: a thread for each core to tokenise, none
             to make batches on a CPU.
         allow_changed: Read by resume: go on although the fingerprint is another.
+        num_truncated: Texts that `batch_of` cut so far.
     """
 
     augmentations: Sequence[Any]
@@ -114,6 +115,7 @@ class PackedText(DataModule):
         self._blocks: dict[str, Blocks] = {}
         self._spec: DataSpec | None = None
         self._told: list[str] = []
+        self.num_truncated = 0
 
     # ---- What a subclass says ---------------------------------------------------------------------------------------
 
@@ -168,18 +170,17 @@ class PackedText(DataModule):
             check_fit(own, spec, self.title)
             own = spec
         self._spec = dataclasses.replace(own, fingerprint=key)
-        self._told = [note for note in (*told, warning, *self._notes(survey)) if note]
+        untaught = without_tokenizer(self._weights, self._tokens) if spec is None else []
+        self._told = [note for note in (*told, warning, *self._notes(survey), *untaught) if note]
 
     def _surveyed(self, documents: Documents, key: str) -> tuple[Survey, str]:
         def build(folder: Path) -> None:
             bad = BadRows(self.on_bad_sample, self.max_bad)
             take_survey(documents, self._division, folder, bad, deduplicate=self.deduplicate)
 
-        survey, warning = made_once(self._folder() / f"corpus-{key}", build, open_survey, "the cache of documents")
-        if survey.bad:  # another run may have left more out than this one allows
-            BadRows(self.on_bad_sample, self.max_bad).note(
-                *(survey.bad[0][part] for part in ("file", "line", "reason"))
-            )
+        # What may be left out decides whether this is an error, but not what is found.
+        name = f"corpus-{self._key(key, self.on_bad_sample, self.max_bad)}"
+        survey, warning = made_once(self._folder() / name, build, open_survey, "the cache of documents")
         return survey, warning
 
     def _coded(self, documents: Documents, survey: Survey, key: str, spec: DataSpec | None) -> Coder:
@@ -316,6 +317,7 @@ class PackedText(DataModule):
             pairs = [clean.plain(str(row.get("text_pair") or ""), self.normalisation) for row in rows]
         most = None if self.layout == "causal" else self.spec.shape[0]
         encoded = encode_texts(self._coder.tokenizer, texts, pairs, max_length=most)
+        self.num_truncated += encoded.num_truncated
         batch = encoded.gather(encoded.index)
         if "document" in self.spec.inputs:
             batch["document"] = batch["attention_mask"]

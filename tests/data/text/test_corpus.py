@@ -125,6 +125,9 @@ def test_a_run_brings_its_tokenizer_and_its_words(tmp_path):
     start.start_from(tmp_path / "run")
     start.setup()
     assert start.spec.files == first.spec.files
+    start.start_from(tmp_path)
+    start.setup()
+    assert "comes with no tokenizer" in start.warnings()[0]
     with pytest.raises(DataError, match=r"data\.max_length=32, now it is 16"):
         ready(other, spec, max_length=16)
 
@@ -220,10 +223,13 @@ def test_rows_are_read_for_prediction(folder):
     batch = data.batch_of(rows, torch.device("cpu"))
     assert set(trained.spec.inputs) <= set(batch) and batch["index"].tolist() == [0, 1, 2]
     tokens = [row[mask.bool()].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    assert data.num_truncated == 0
     assert tokens == [data._coder.tokenizer.pieces([row["text"]])[0].ids for row in rows]
     with pytest.raises(RowError):
         data.batch_of([{"words": "x"}], torch.device("cpu"))
     pairs = made(folder, layout="pairs")
     pairs.restore(ready(folder, layout="pairs", split={"val": 0.2, "test": 0.2}).spec)
     batch = pairs.batch_of([{"text": "The king", "text_pair": "Why not?"}, {"text": "So be it."}], torch.device("cpu"))
+    pairs.batch_of([{"text": "The dog sees a river. " * 20}], torch.device("cpu"))
+    assert pairs.num_truncated == 1
     assert batch["token_type_ids"].sum(1).tolist()[0] > 1 and np.all(batch["input_ids"][:, 0].numpy() == 2)
