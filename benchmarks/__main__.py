@@ -12,7 +12,16 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import bench_batches, bench_folder, bench_order, bench_startup, bench_step, bench_text_step, bench_tokens
+from benchmarks import (
+    bench_batches,
+    bench_folder,
+    bench_order,
+    bench_predict,
+    bench_startup,
+    bench_step,
+    bench_text_step,
+    bench_tokens,
+)
 from benchmarks.contest import Row, show
 
 
@@ -57,6 +66,7 @@ def main() -> None:
         bench_folder.measure,
         bench_tokens.rows,
         bench_text_step.measure,
+        bench_predict.measure,
     )
     for part in parts:
         show(part())

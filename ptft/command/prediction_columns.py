@@ -44,14 +44,15 @@ class Columns:
         """
         fields = data.fields
         given = dict(config["columns"] or {})
-        named, keys, required = {}, {}, set(fields[:1])
+        # Models that learned from texts alone were given pairs of them, but need none.
+        named, keys, required = {}, {}, set(fields[:1] if data.spec.target == "tokens" else fields)
         for place, field in enumerate(fields):
             usual = _USUAL[place] if place < len(_USUAL) and data.spec.kind == "text" else field
             own = config["data"].get(field)
             chosen = given.pop(field, None) or given.pop(usual, None)
             named[field] = chosen or (own if isinstance(own, str) else field)
             keys[field] = f"data.{usual}" if usual in config["data"] else f"columns.{usual}"
-            if chosen or isinstance(own, str) or usual in config["data"]:
+            if chosen:
                 required.add(field)
         if given:
             wrong = next(iter(given))
