@@ -132,16 +132,19 @@ class TextNetwork(nn.Module):
         Raises:
             ConfigError: The network cannot do it so.
         """
+        why = "it has no choice"
         try:
             self.model.set_attn_implementation(name)
         except (ValueError, ImportError) as error:
-            raise ConfigError(
-                f"engine.attention={name}: {type(self.model).__name__} has none ({library.first_line(error)})"
-            ) from None
+            why = library.first_line(error)
+        if self.attention != name:  # older architectures of the library only warn
+            raise ConfigError(f"engine.attention={name}: not to be had of {type(self.model).__name__} ({why})")
 
     def best_attention(self, device: str, precision: str) -> Literal["eager", "sdpa"]:
         """Return which way is quicker in training on a kind of device, in a number type."""
         config = self.model.config
+        if not self.model._supports_sdpa or not self.model._can_set_attn_implementation():
+            return "sdpa" if self.attention == "sdpa" else "eager"
         dropout = max(float(getattr(config, name, 0.0) or 0.0) for name in ATTENTION_DROPOUTS)
         return quickest_attention(device, precision, num_tokens=self.num_tokens, dropout=dropout)
 
