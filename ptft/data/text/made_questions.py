@@ -103,7 +103,7 @@ def _paragraph(draw: random.Random, pool: Sequence[str], unanswerable: float, qu
     if len(people) == 2:  # the second lacks one deed of the first, so that this one tells nothing of both
         told.pop()
     draw.shuffle(told)
-    text, spans = "", {}
+    text, spans = "", dict[tuple[str, str, str], tuple[str, int]]()
     for person, deed in told:
         text += " " if text else ""
         sentence, own = _sentence(draw, deed, person, pool)

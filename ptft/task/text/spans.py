@@ -39,8 +39,9 @@ def best_spans(logits: Tensor, allowed: Tensor, longest: int, count: int = 1) ->
         count: How many spans.
     """
     few = max(1, _AT_ONCE // (logits.shape[1] * min(longest, logits.shape[1])))
-    pairs = zip(logits.detach().cpu().double().split(few), allowed.cpu().split(few), strict=True)
-    parts = [vars(_best(own, inside, longest, count)) for own, inside in pairs]
+    logits, allowed = logits.detach().cpu().double(), allowed.cpu()
+    begins = range(0, len(logits), few)
+    parts = [vars(_best(logits[begin : begin + few], allowed[begin : begin + few], longest, count)) for begin in begins]
     return Spans(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
