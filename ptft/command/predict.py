@@ -65,6 +65,7 @@ class _Counts:
         self._begin = time.monotonic()
 
     def add(self, records: list[Record]) -> None:
+        """Count rows that were written."""
         self.rows += len(records)
         self.errors += sum(ERROR in record for record in records)
 
@@ -161,7 +162,7 @@ def _facts(
 
 def _going_on(stopped: Interrupted, config: Mapping[str, Any], invocation: Invocation, output: Output) -> str:
     """Return what to tell of a prediction that was stopped: what there is, and the command that goes on."""
-    held = f"{stopped}: {output.rows:,} rows are written"
+    held = f"{stopped}: {output.rows:,} {'row is' if output.rows == 1 else 'rows are'} written"
     if config["output"] == STANDARD or not output.rows:
         return held
     words = [word for word in invocation.argv if word.partition("=")[0] not in ("resume", "overwrite")]
