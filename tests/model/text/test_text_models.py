@@ -234,7 +234,7 @@ def test_dimensions_that_do_not_fit_are_refused():
 
 
 def test_one_batch_can_be_learnt_by_heart():
-    for name in ("text/lstm", "text/cnn", "text/bert_mini"):
+    for name in ("text/lstm", "text/cnn"):
         model = build(name, spec_of(), dropout=0.0).train()
         optimizer, label = torch.optim.Adam(model.parameters(), lr=0.01), torch.tensor([0, 1, 2])
         for _ in range(40):
