@@ -4,9 +4,9 @@ A small BERT learns whether Chinese shop reviews are good or bad: after masked l
 (recipe text/reviews_zh_bert), or from scratch - for as many steps as fine-tuning takes, and for as many as pre-training
 and fine-tuning take together, of the same batch size and length. Each side's learning rate is the best of `--rates` on
 validation, with a seed of its own; then each seed trains all sides, and their differences on the test split are paired.
-A seed decides initial weights, order and dropout and, as `data.split.seed`, the division; pre-training is done anew for
-each, on the training split of that division alone, and all sides take the tokenizer learnt there. Finished runs are not
-run again: remove OUTPUT to start anew.
+A seed decides initial weights, order and dropout, and pre-training is done anew for each; the division is that of the
+recipes, and all runs take the tokenizer that the first one learnt from its training split. Finished runs are not run
+again: remove OUTPUT to start anew.
 """
 
 import argparse
@@ -39,10 +39,14 @@ class Comparison:
 
     def pretrained(self, seed: int) -> dict[str, Any]:
         """Return the summary of pre-training."""
-        return self._run("pretrain", "reviews_zh_bert", f"reading_seed{seed}", seed, f"engine.max={self.reading}ep")
+        first = self.output.resolve() / "reading_seed0" / "model"
+        tokenizer = [] if seed == 0 else [f"data.tokenizer.path={first}"]
+        length = f"engine.max={self.reading}ep"
+        return self._run("pretrain", "reviews_zh_bert", f"reading_seed{seed}", seed, length, *tokenizer)
 
     def finetuned(self, side: str, rate: float, seed: int) -> dict[str, Any]:
         """Return the summary of learning the labels."""
+        self.pretrained(0)
         self.pretrained(seed)
         start = (self.output / f"reading_seed{seed}").resolve()
         epochs = self.epochs + (self.reading if side == "long" else 0)
@@ -51,8 +55,8 @@ class Comparison:
         return self._run("finetune", "reviews_zh_bert_finetune", f"{side}_lr{rate:g}_seed{seed}", seed, *settings)
 
     def _run(self, verb: str, recipe: str, name: str, seed: int, *settings: str) -> dict[str, Any]:
-        seeds = (f"engine.seed={seed}", f"data.split.seed={seed}")
-        return kept_run(self.output, verb, name, f"experiment=text/{recipe}", *seeds, *settings, *self.overrides)
+        seeded = (f"experiment=text/{recipe}", f"engine.seed={seed}")
+        return kept_run(self.output, verb, name, *seeded, *settings, *self.overrides)
 
     def best_rate(self, side: str, rates: list[float]) -> float:
         """Return the learning rate of the highest validation accuracy; of a single one nothing is tried."""
@@ -95,7 +99,7 @@ def main() -> None:
     parser.add_argument("--reading", type=int, default=6, help="epochs of pre-training")
     parser.add_argument("--epochs", type=int, default=3, help="epochs of fine-tuning")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-4, 3e-4, 1e-3], help="learning rates to try")
-    parser.add_argument("overrides", nargs="*", help="key=value for every command, after `--`: -- model.layers=2")
+    parser.add_argument("overrides", nargs="*", help="key=value for every command, before options")
     arguments = parser.parse_args()
     overrides = (f"data.path={arguments.folder.resolve()}", *arguments.overrides)
     comparison = Comparison(arguments.output, arguments.reading, arguments.epochs, overrides)
