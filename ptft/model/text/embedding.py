@@ -27,8 +27,10 @@ class TokenEmbedding(nn.Module):
         self.tokens = nn.Embedding(vocab_size, width)
         self.pairs = nn.Embedding(bigrams, width) if bigrams else None
         if self.pairs is not None:
-            # Most pairs are rare: one that was hardly seen must say next to nothing, not stand out by its first value.
-            nn.init.normal_(self.pairs.weight, std=_PAIR_STD)
+            # Most pairs are rare: one that was hardly seen must say next to nothing, not stand out by its first value;
+            # and tokens must not drown them.
+            for table in (self.tokens, self.pairs):
+                nn.init.normal_(table.weight, std=_PAIR_STD)
         self.width = width * (2 if bigrams else 1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
