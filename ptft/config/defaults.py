@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 _TAGS = ("task=text/token_classification", "model=text/lstm")
 _ANSWERS = ("task=text/question_answering", "model=text/bert_mini")
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, tuple[str, ...]]] = {
     "pretrain": {"text/": ("task=text/masked", "model=text/bert_mini", "augmentation=none")},
     "finetune": {
         "text/conll": _TAGS,
