@@ -18,7 +18,7 @@ from ptft.command.same_examples import check_examples, check_tasks
 from ptft.command.training import objective_of
 from ptft.config.invocation import Invocation
 from ptft.engine.console import Console
-from ptft.engine.evaluate import Evaluation
+from ptft.engine.evaluate import Evaluation, in_order
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError
@@ -67,7 +67,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
             own.save(parents=[_parent(bench) for bench in benches])
             for letter, bench in zip(LETTERS[1:], benches[1:], strict=False):
                 check_tasks(benches[0], bench, letter)
-            results = [bench.evaluate() for bench in benches]
+            results = [in_order(bench.evaluate()) for bench in benches]
             allowed = bool(config["data"].get("allow_changed"))
             for letter, bench, result in zip(LETTERS[1:], benches[1:], results[1:], strict=False):
                 check_examples(benches[0], results[0], bench, result, letter, allowed=allowed)

@@ -1,7 +1,7 @@
 """Do two runs judge the same examples? If not, the error says which classes, examples, labels or pictures differ.
 
 Data of one fingerprint are the same. Data of another may still agree in the examples compared: a run with few labels
-keeps other training examples, which changes the fingerprint and no test example. Then the pictures are compared.
+keeps other training examples, which changes the fingerprint and no test example. Then what they show is compared.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from ptft.errors import ConfigError, DataError
 from ptft.runtime.text import shortened
 
 _LOOKED_AT = 256
-"""Pictures compared where fingerprints differ."""
+"""Pictures, or texts, compared where fingerprints differ."""
 
 
 def check_tasks(first: Bench, other: Bench, letter: str) -> None:
@@ -63,7 +63,7 @@ def check_examples(first: Bench, one: Evaluation, other: Bench, two: Evaluation,
             f"labels, as example {int(indices[0][places[0]])}: {a} in A, {b} in {letter}. Compare runs on the same data"
         )
     prints = first.data.spec.fingerprint, other.data.spec.fingerprint
-    if prints[0] != prints[1] and not allowed and (why := _other_pictures(first, other, indices[0])):
+    if prints[0] != prints[1] and not allowed and (why := _other_examples(first, other, indices[0])):
         raise ConfigError(
             f"runs A and {letter} do not judge the same data: {why} (fingerprints {prints[0][:12]} and "
             f"{prints[1][:12]}). Compare runs on the same data, or say that they are the same: data.allow_changed=true"
@@ -83,16 +83,21 @@ def _named(label: Tensor, names: Sequence[str]) -> str:
     return f"`{shortened(names[int(label)], 40)}`" if names and int(label) >= 0 else str(int(label))
 
 
-def _other_pictures(first: Bench, other: Bench, index: Tensor) -> str:
-    """Return why the examples compared are not the same pictures in both data sets, or nothing."""
+def _other_examples(first: Bench, other: Bench, index: Tensor) -> str:
+    """Return why the examples compared are not the same pictures, or texts, in both data sets, or nothing."""
     own, others = first.data.spec, other.data.spec
-    if own.shape != others.shape or dict(own.preprocessing) != dict(others.preprocessing):
+    distinct = torch.unique(index)
+    looked_at = distinct[torch.linspace(0, len(distinct) - 1, min(_LOOKED_AT, len(distinct))).long()]
+    text = own.kind == others.kind == "text"  # compared as it is read, however a model cuts it
+    if not text and (own.shape != others.shape or dict(own.preprocessing) != dict(others.preprocessing)):
         return (
             f"they are prepared in other ways, {own.shape} and {others.shape}, so that nothing tells they are the same"
         )
-    distinct = torch.unique(index)
-    looked_at = distinct[torch.linspace(0, len(distinct) - 1, min(_LOOKED_AT, len(distinct))).long()]
     try:
+        if text:
+            texts = first.data.texts(looked_at), other.data.texts(looked_at)
+            count = sum(a != b for a, b in zip(*texts, strict=True))
+            return f"{count} of {len(looked_at)} texts looked at differ" if count else ""
         pictures = first.data.pictures(looked_at), other.data.pictures(looked_at)
     except DataError:
         return "nothing tells that the examples are the same"

@@ -1,5 +1,6 @@
 """One evaluation of a split: every example once, exact at any batch size, no training bit changed."""
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Mapping
@@ -99,6 +100,20 @@ def part_of(evaluation: Evaluation, rows: Tensor) -> Evaluation | None:
     metrics = evaluation.source.subset(rows)
     records = {name: values[rows] for name, values in evaluation.records.items()}
     return Evaluation(metrics.compute(), metrics.intervals(), [], records, num_examples=_num_examples(records))
+
+
+def in_order(evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation with its examples in the order of their numbers, so that it can be paired with another.
+
+    Texts are evaluated by length, which another tokenizer changes. Where an example has several rows, or the metrics
+    cannot be told apart, it is returned as it is.
+    """
+    index = evaluation.records.get("index")
+    if index is None or not isinstance(evaluation.source, ExampleMetrics) or len(torch.unique(index)) < len(index):
+        return evaluation
+    order = index.argsort()
+    records = {name: values[order] for name, values in evaluation.records.items()}
+    return dataclasses.replace(evaluation, records=records, source=evaluation.source.subset(order))
 
 
 def _num_examples(records: Mapping[str, Tensor]) -> int:

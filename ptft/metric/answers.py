@@ -78,6 +78,7 @@ class _Examples:
     windows: Tensor  # (N,) float64
 
     def select(self, rows: Tensor) -> "_Examples":
+        """Return the examples that `rows`, (N,) bool, marks, or those of such numbers."""
         return _Examples(*(values[rows] for values in vars(self).values()))
 
 

@@ -79,7 +79,11 @@ class ExampleMetrics(Metrics, Protocol):
     """Metrics that know each example, so that groups of them, and two evaluations, can be told apart."""
 
     def subset(self, rows: Tensor) -> Self:
-        """Return metrics over some examples only: `rows` (N,) bool marks rows of the records, in their order."""
+        """Return metrics over some examples only, or over all in another order.
+
+        Args:
+            rows: (N,) bool marks rows of the records; or int64 numbers of rows, in the order wanted.
+        """
         ...
 
     def differences(self, other: Self) -> dict[str, tuple[float, float]]:
