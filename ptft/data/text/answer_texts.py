@@ -71,6 +71,10 @@ class AnswerTexts(TextExamples):
         """Return the rows: their answers were checked where they were read."""
         return rows
 
+    def drops_torn(self) -> bool:
+        """Return False: a question asked twice has two right answers; without a target the division stays the same."""
+        return False
+
     def number(self, rows: TextRows, known: Sequence[str] | None) -> Labels:
         """Return no classes; questions with and without an answer are divided alike."""
         assert rows.labels is not None

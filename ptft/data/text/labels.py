@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -163,8 +163,8 @@ def number_labels(rows: TextRows, target: Target, known: Sequence[str] | None = 
         values = np.array(rows.labels, dtype=np.float32)
         bounds = np.quantile(values, np.linspace(0, 1, _QUANTILES + 1)[1:-1])
         return Labels((), values, np.searchsorted(np.unique(bounds), values).astype(np.int64))
-    if target == "tokens":  # labels only keep the division the same as where they are learned
-        strata = {name: number for number, name in enumerate(sorted(set(rows.labels)))}
+    if target == "tokens":  # labels only keep the division the same as where they are learned as classes
+        strata = {name: number for number, name in enumerate(_ordered(set(rows.labels)))}
         return Labels((), None, np.array([strata[label] for label in rows.labels], dtype=np.int64))
     classes = tuple(known) if known is not None else _classes(rows, target)
     places = {name: number for number, name in enumerate(classes)}
@@ -200,9 +200,14 @@ def _classes(rows: TextRows, target: Target) -> tuple[str, ...]:
             f"{len(names):,} rows have {len(distinct):,} different labels, as {listed(sorted(distinct), 3)}{value}; "
             "or name the column of the classes with data.label"
         )
-    if all(_is_whole(name) for name in distinct):
-        return tuple(sorted(distinct, key=lambda name: (int(name), name)))
-    return tuple(sorted(distinct))
+    return _ordered(distinct)
+
+
+def _ordered(names: Set[str]) -> tuple[str, ...]:
+    """Return names of classes in their order: whole numbers by size, others by their letters."""
+    if all(_is_whole(name) for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
 
 
 def _is_whole(name: str) -> bool:

@@ -158,6 +158,18 @@ def test_texts_alone_can_be_learned_from(file):
     assert "start" not in batch and data.spec.target == "tokens"
 
 
+def test_texts_alone_are_divided_as_their_questions_also_where_some_are_asked_twice(tmp_path):
+    content = json.loads(squad_file(tmp_path / "train.json").read_text())
+    for paragraph in (paragraph for article in content["data"][::3] for paragraph in article["paragraphs"]):
+        first = paragraph["context"].split()[0]
+        other = {"answers": [{"text": first, "answer_start": 0}], "is_impossible": False}
+        paragraph["qas"] += [{**asked, **other, "id": f"{asked['id']} again"} for asked in paragraph["qas"]]
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    learned, texts = (made(tmp_path / "train.json", target=target) for target in ("span", "tokens"))
+    for split in ("train", "val", "test"):
+        assert column_of(learned, "id", split) == column_of(texts, "id", split)
+
+
 def test_new_questions_become_all_their_windows_with_places_in_the_text_as_given(data):
     spec = DataSpec.from_json(json.loads(json.dumps(data.spec.to_json())), lambda name: data.spec.files[name])
     fresh = Squad((), **SMALL)

@@ -46,6 +46,8 @@ def test_without_a_target_labels_only_keep_the_division_the_same():
     labels = labelled("tokens", ["b", None, "a", "b"])
     assert labels.classes == () and labels.values is None
     assert labels.strata.tolist() == [2, 0, 1, 2]
+    stars = ["10", "2", 1, "2"]  # numbered as the classes are, as the division is drawn by these numbers
+    assert labelled("tokens", stars).strata.tolist() == labelled("class", stars).strata.tolist() == [2, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
