@@ -139,6 +139,11 @@ def transformed(
 class DataModule(ABC):
     """A data set with its splits, its preprocessing and its loaders."""
 
+    @property
+    def title(self) -> str:
+        """What messages call the data: the name of the class's file."""
+        return type(self).__module__.rpartition(".")[2]
+
     def start_from(self, folder: Path) -> None:  # noqa: B027 - most data take nothing over
         """Take over what the weights in a folder expect of the data, a tokenizer say; nothing by default.
 

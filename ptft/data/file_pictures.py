@@ -131,11 +131,6 @@ class FilePictures(PictureModule):
         """Tell whether copies or groups in several of the given splits are an error, not a warning."""
         return False
 
-    @property
-    def title(self) -> str:
-        """What messages call the data: the name of the class's file."""
-        return type(self).__module__.rpartition(".")[2]
-
     # ---- Setting up -------------------------------------------------------------------------------------------------
 
     def setup(self, spec: DataSpec | None = None) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from ptft.data.listing import SPLITS, Listing, listed, make_listing, quoted
 from ptft.data.listing_folder import is_inside
+from ptft.data.nested import nested
 from ptft.errors import ConfigError, DataError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -45,15 +46,10 @@ class Columns:
         Raises:
             ConfigError: A key is unknown, a value is no name, or two name the same column.
         """
-        if values is None or isinstance(values, Columns):
-            return values or cls()
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key, value in values.items():
-            if key not in known:
-                raise ConfigError(f"data.columns takes {', '.join(known)}, found `{key}`")
+        columns = nested(cls, values, "data.columns")
+        for key, value in vars(columns).items():
             if not isinstance(value, str) and (value is not None or key == "path"):
                 raise ConfigError(f"data.columns.{key} takes the name of a column, found `{value}`")
-        columns = cls(**values)
         names = [name for name in dataclasses.astuple(columns) if name is not None]
         if len(set(names)) < len(names):
             raise ConfigError(f"data.columns names one column twice: {', '.join(names)}")

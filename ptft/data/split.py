@@ -1,7 +1,5 @@
 """Splits of a data set: seeded, stratified, the same on every machine, and never dependent on the engine's seed."""
 
-import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ptft.data.nested import nested
 from ptft.data.split_groups import draw_groups
 from ptft.errors import ConfigError, DataError
 from ptft.runtime.random import permute, seed_for
@@ -46,15 +45,7 @@ class Split:
         Raises:
             ConfigError: A key is unknown, or a value is of the wrong type or out of range.
         """
-        if values is None or isinstance(values, Split):
-            return values or cls()
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"; did you mean `{near[0]}`?" if near else ""
-                raise ConfigError(f"data.split takes {', '.join(known)}, found `{key}`{hint}")
-        split = cls(**values)
+        split = nested(cls, values, "data.split")
         if isinstance(split.seed, bool) or not isinstance(split.seed, int) or split.seed < 0:
             raise ConfigError(f"data.split.seed takes a whole number >= 0, found `{split.seed}`")
         for key in ("val", "test"):

@@ -153,11 +153,6 @@ class TextExamples(DataModule):
         """Names of a batch's tensors that a network takes."""
         return INPUTS
 
-    @property
-    def title(self) -> str:
-        """What messages call the data: the name of the class's file."""
-        return type(self).__module__.rpartition(".")[2]
-
     # ---- Setting up -------------------------------------------------------------------------------------------------
 
     def start_from(self, folder: Path) -> None:

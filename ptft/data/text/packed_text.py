@@ -127,11 +127,6 @@ class PackedText(DataModule):
             DataError: There are none, or something about them is wrong.
         """
 
-    @property
-    def title(self) -> str:
-        """What messages call the data: the name of the class's file."""
-        return type(self).__module__.rpartition(".")[2]
-
     # ---- Setting up -------------------------------------------------------------------------------------------------
 
     def start_from(self, folder: Path) -> None:

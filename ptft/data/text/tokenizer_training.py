@@ -10,8 +10,6 @@ leave to chance (WordPiece numbers the inner characters in the order of a hash m
     character   each character of the training texts
 """
 
-import dataclasses
-import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +28,7 @@ from tokenizers import (
     trainers,
 )
 
+from ptft.data.nested import nested
 from ptft.data.text.tokenizer import CONFIG, ROLES_FILE, WHOLE, TextTokenizer, tokenizer_folder
 from ptft.data.text.unigram import learn_pieces
 from ptft.errors import ConfigError, DataError
@@ -68,15 +67,7 @@ class TokenizerSettings:
         Raises:
             ConfigError: A key is unknown, or a value is of the wrong type or out of range.
         """
-        if values is None or isinstance(values, TokenizerSettings):
-            return values or cls()
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"; did you mean `{near[0]}`?" if near else ""
-                raise ConfigError(f"data.tokenizer takes {', '.join(known)}, found `{key}`{hint}")
-        settings = cls(**values)
+        settings = nested(cls, values, "data.tokenizer")
         if settings.kind not in KINDS:
             raise ConfigError(f"data.tokenizer.kind is one of {', '.join(KINDS)}, found `{settings.kind}`")
         size = settings.vocab_size
