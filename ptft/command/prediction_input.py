@@ -76,7 +76,7 @@ def open_source(config: Mapping[str, Any], data: DataModule) -> Source:
     prompt, given = config["prompt"], config["input"]
     kind = data.spec.kind
     path = existing(given) if given not in (None, STANDARD) else None
-    if path is None or path.is_dir() or not _is_table(path, kind):
+    if path is None or path.is_dir() or not _is_table(path, kind) or path.suffix.lower() == ".txt":
         columns.refuse_names()
     if prompt is not None:
         prompts = [prompt] if isinstance(prompt, str) else [str(one) for one in prompt]
@@ -147,17 +147,21 @@ def _of_table(path: Path, columns: Columns, layout: TableFormat) -> Iterator[Row
     number, folder = 0, path.parent
     for (_, line), values in stream_rows(path, layout, bad=pending):
         if pending.rows:
-            yield from _unreadable(path, pending, number)
+            yield from _unreadable(path, pending, number, lines=lines)
             number += len(pending.rows)
             pending.rows.clear()
         number += 1
         yield _row(columns, values, line if lines else number, told(path.name, line), folder, lines=lines)
-    yield from _unreadable(path, pending, number)
+    yield from _unreadable(path, pending, number, lines=lines)
 
 
-def _unreadable(path: Path, pending: _Pending, number: int) -> Iterator[Row]:
+def _unreadable(path: Path, pending: _Pending, number: int, *, lines: bool) -> Iterator[Row]:
     for place, row in enumerate(pending.rows, number + 1):
-        yield Row(place, told(path.name, row["line"]), problem=row["reason"].replace("data.on_bad", "on_bad"))
+        yield Row(
+            row["line"] if lines else place,
+            told(path.name, row["line"]),
+            problem=row["reason"].replace("data.on_bad", "on_bad"),
+        )
 
 
 def _row(

@@ -189,7 +189,9 @@ def saved_spec(run: Path) -> DataSpec | None:
     if not path.is_file():
         return None
     try:
-        return DataSpec.from_json(read_json(path), lambda name: (path.parent / Path(name).name).read_text())
+        return DataSpec.from_json(
+            read_json(path), lambda name: (path.parent / Path(name).name).read_text(encoding="utf-8")
+        )
     except (TypeError, OSError, UnicodeDecodeError) as error:
         raise damaged(path, error) from None
 

@@ -210,6 +210,12 @@ def test_rows_that_cannot_be_read_keep_their_place_and_tell_why(predicted, capsy
     assert [bool(row["error"]) for row in read_table(Path("out.csv"))] == ["error" in row for row in rows]
 
 
+def test_a_row_of_a_text_is_called_by_its_line_also_where_it_cannot_be_read(predicted):
+    Path("gaps.txt").write_bytes(b"good film\n\n\nsad\nbroken \xff line\nlovely\n\xff")
+    rows = predicted(input="gaps.txt", on_bad_sample="skip")
+    assert [(row["id"], "error" in row) for row in rows] == [(1, False), (4, False), (5, True), (6, False), (7, True)]
+
+
 def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(here, predicted):
     some = write_pictures(here / "some", Digits([]).read().images[:3])
     (some / "0001.png").write_bytes(b"no picture")
@@ -230,6 +236,8 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(her
         ("words", {"input": "new.csv", "id": "nr"}, ConfigError, "id=nr: the input has no such column"),
         ("words", {"input": "new.csv", "keep": ["lable"]}, ConfigError, "did you mean `label`"),
         ("words", {"input": "some text", "id": "nr"}, ConfigError, "only a table has columns"),
+        ("words", {"input": "lines.txt", "id": "nr"}, ConfigError, "only a table has columns"),
+        ("words", {"input": "lines.txt", "keep": ["nr"]}, ConfigError, "only a table has columns"),
         ("words", {"input": "good", "data__text_pair": "b"}, ConfigError, "reads `review`, `b` of each row"),
         ("words", {"input": "new.csv", "data__text_pair": "b"}, ConfigError, "no column `b`"),
         ("ft", {"input": "some text"}, ConfigError, "this run reads pictures"),
@@ -245,6 +253,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(her
 def test_what_cannot_be_predicted_is_told_and_leaves_nothing(here, predicted, name, settings, kind, told):
     Path("empty.csv").write_text("review,label\n")
     Path("x.png").write_bytes(b"")
+    Path("lines.txt").write_text("good\n")
     Path("list.json").write_text("[]")
     Path("void").mkdir(exist_ok=True)
     with pytest.raises(kind, match=told):
