@@ -76,7 +76,7 @@ class Predictor:
             return
         spec = self.data.spec
         # Characters stand for tokens, of which there are hardly more. What is cut into windows has no longest one.
-        longest = None if spec.target == "span" else spec.shape[0]
+        longest = None if spec.target in ("span", "tags") else spec.shape[0]
         whole = spec.output == "causal"  # a text that is gone on with may fill the context
         sizes = {
             place: sum(len(value) for value in rows[place].fields.values() if isinstance(value, str))

@@ -21,12 +21,11 @@ from ptft.metric.answers import AnswerMetrics, WindowAnswer, log_add, probabilit
 from ptft.metric.squad import Unit
 from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.spans import best_spans, masked_logits
+from ptft.task.text.tokens import window_logits
 from ptft.types import PositiveInt
 
 _SHOWN = 8
 """Questions shown at each evaluation."""
-_TOKENS = 1 << 14
-"""Tokens that go through the network together in a prediction."""
 
 
 class QuestionAnswering(Task):
@@ -175,10 +174,7 @@ class QuestionAnswering(Task):
 
     def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return what `decode` tells of each row; a long text's windows go through the network a few at a time."""
-        few = max(1, _TOKENS // batch["input_ids"].shape[1])
-        inputs = [batch[name].split(few) for name in self.spec.inputs]
-        logits = torch.cat([self.model(*part) for part in zip(*inputs, strict=True)])
-        return self.decode({"logits": logits}, batch, rows)
+        return self.decode({"logits": window_logits(self.model, self.spec, batch)}, batch, rows)
 
     def decode(self, outputs: Outputs, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the answer to each question: its text, `start` and `end` in characters of the text, its probability.

@@ -20,6 +20,7 @@ from ptft.metric.tag_set import OUTSIDE, TagSet
 from ptft.task.class_weights import class_weights as weights_of
 from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.tagged_words import SpokenWords, WindowJoiner, choose_tags, fill_in
+from ptft.task.text.tokens import window_logits
 from ptft.types import DropRate
 
 _SHOWN = 8
@@ -162,6 +163,10 @@ class TokenClassification(Task):
         return {"entities": "\n".join(self._shown)} if self._shown else None
 
     # ---- Prediction -------------------------------------------------------------------------------------------------
+
+    def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what `decode` tells of each row; a long text's windows go through the network a few at a time."""
+        return self.decode({"logits": window_logits(self.model, self.spec, batch)}, batch, rows)
 
     def decode(self, outputs: Outputs, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the `entities` of each row: type, text, first character and the one behind the last, probability.

@@ -1,4 +1,4 @@
-"""What the language models share: the loss of each chosen token, and its sums over each example.
+"""What tasks over tokens share: the loss of each chosen token, its sums over each example, the logits of windows.
 
 Legend: B batch, T time, N chosen tokens of the batch in row-major order, V vocabulary.
 """
@@ -15,6 +15,8 @@ from ptft.task.task import Outputs, Records
 
 IGNORED = -100
 """The label of a token that is not asked for, as in torch and transformers."""
+TOKENS_AT_ONCE = 1 << 14
+"""Tokens of one forward pass in a prediction, padding included: a long text may come as thousands of windows."""
 LOGITS_AT_ONCE = 1 << 25
 """Logits of one forward pass in evaluation: 128 MB in float32, whatever the vocabulary."""
 
@@ -29,6 +31,13 @@ def network_outputs(model: nn.Module, spec: DataSpec, batch: Batch) -> tuple[Ten
     """Return the logits (N, V) of the chosen tokens, and behind them what else the network gives."""
     given: Tensor | tuple[Tensor, ...] = model(*(batch[name] for name in spec.inputs), chosen=chosen(batch))
     return given if isinstance(given, tuple) else (given,)
+
+
+def window_logits(model: nn.Module, spec: DataSpec, batch: Batch) -> Tensor:
+    """Return the logits (B, T, ...) of all windows of a batch, which go through the network a few at a time."""
+    few = max(1, TOKENS_AT_ONCE // batch["input_ids"].shape[1])
+    parts = zip(*(batch[name].split(few) for name in spec.inputs), strict=True)
+    return torch.cat([model(*part) for part in parts])
 
 
 def token_outputs(model: nn.Module, spec: DataSpec, batch: Batch) -> Outputs:

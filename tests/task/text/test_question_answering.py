@@ -175,7 +175,7 @@ def test_an_answer_has_at_most_so_many_tokens():
 def test_a_prediction_in_pieces_is_that_of_the_whole(monkeypatch):
     task, batch = make(n_best=2), batch_of()
     whole = task.predict(batch, [{}] * len(ASKED))
-    monkeypatch.setattr("ptft.task.text.question_answering._TOKENS", 30)
+    monkeypatch.setattr("ptft.task.text.tokens.TOKENS_AT_ONCE", 30)
     monkeypatch.setattr("ptft.task.text.spans._AT_ONCE", 500)
     for told, expected in zip(task.predict(batch, [{}] * len(ASKED)), whole, strict=True):
         assert told["answer"] == expected["answer"] and told["n_best"] == expected["n_best"]

@@ -238,7 +238,7 @@ def test_entities_are_told_with_their_characters_in_the_row_and_their_probabilit
     assert [found["text"] for found in second["entities"]] == ["mats"]
 
 
-def test_windows_of_a_row_are_told_as_one_and_rows_without_words_have_nothing():
+def test_windows_of_a_row_are_told_as_one_and_rows_without_words_have_nothing(monkeypatch):
     task = make_task()
     words = ["the", "dog", "quick", "quick", "a", "mat", "sat", "cats"]
     batch = batch_of([words, ["the"]], max_length=40)
@@ -249,6 +249,15 @@ def test_windows_of_a_row_are_told_as_one_and_rows_without_words_have_nothing():
         first, second = task.eval().predict(cut, [{}, {}])
     assert [found["text"] for found in first["entities"]] == ["dog quick quick", "mat", "cats"]
     assert second == {"entities": []}
+    sizes = []
+    task.model.register_forward_pre_hook(lambda module, given: sizes.append(given[0].numel()))
+    monkeypatch.setattr("ptft.task.text.tokens.TOKENS_AT_ONCE", 10)  # windows of seven tokens go one by one
+    with torch.no_grad():
+        assert [[found["text"] for found in row["entities"]] for row in task.predict(cut, [{}, {}])] == [
+            ["dog quick quick", "mat", "cats"],
+            [],
+        ]
+    assert max(sizes) == 7 and len(sizes) == len(cut["index"])
 
 
 def test_plain_tags_are_told_word_by_word():
