@@ -88,7 +88,28 @@ def read_labels(rows: TextRows, target: Target, bad: BadRows, separator: str = "
             file, line = rows.places[row] if rows.places else (f"example {row}", 0)
             bad.note(file, line, str(error))
     rows = rows if len(kept) == len(rows) else rows.take(np.array(kept, dtype=np.int64))
-    return dataclasses.replace(rows, labels=labels)
+    notes = _no_classes(labels, separator) if target == "tokens" else ()
+    return dataclasses.replace(rows, labels=labels, notes=(*rows.notes, *notes))
+
+
+def _no_classes(names: Sequence[str], separator: str) -> tuple[str, ...]:
+    """Return a message where labels, of which nothing is learned, are no class for each row.
+
+    Texts are divided as they are by their classes. By what else they may be labelled with they are divided otherwise.
+    """
+    distinct = set(names)
+    if "" in distinct:
+        found = "not every row has a class"
+    elif any(separator in name for name in distinct):
+        found = f"some rows have several labels ({quoted(separator)})"
+    elif _too_many(distinct, len(names)):
+        found = f"{len(names):,} rows have {len(distinct):,} different labels"
+    else:
+        return ()
+    return (
+        f"{found}, so that data.target=labels or value, or leaving rows out, divides these texts otherwise: what is "
+        "learned from here may be tested on there. data.split_column keeps the division the same",
+    )
 
 
 def _name(value: Any) -> str:
@@ -194,13 +215,18 @@ def _classes(rows: TextRows, target: Target) -> tuple[str, ...]:
         )
     if not distinct:
         raise DataError(f"none of the {len(rows):,} rows has a label; name their column with data.label")
-    if target == "class" and len(distinct) > _MANY and 2 * len(distinct) > len(names):
+    if target == "class" and _too_many(distinct, len(names)):
         value = ": to learn their value give data.target=value" if all(map(_is_number, distinct)) else ""
         raise DataError(
             f"{len(names):,} rows have {len(distinct):,} different labels, as {listed(sorted(distinct), 3)}{value}; "
             "or name the column of the classes with data.label"
         )
     return _ordered(distinct)
+
+
+def _too_many(distinct: Set[str], size: int) -> bool:
+    """Tell whether so many different labels of `size` rows can be no classes."""
+    return len(distinct) > _MANY and 2 * len(distinct) > size
 
 
 def _ordered(names: Set[str]) -> tuple[str, ...]:

@@ -51,6 +51,20 @@ def test_without_a_target_labels_only_keep_the_division_the_same():
 
 
 @pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["a", None, "b"], "not every row has a class"),
+        (["a|b", "b"], "some rows have several labels"),
+        ([n / 7 for n in range(60)], "60 rows have 60 different labels"),
+        (["a", "b", "a"], ""),
+    ],
+)
+def test_without_a_target_a_division_that_may_be_another_with_one_is_told(labels, told):
+    rows = read_labels(TextRows(["text"] * len(labels), labels=labels), "tokens", BadRows())
+    assert [note.startswith(told) for note in rows.notes] == [True] * bool(told)
+
+
+@pytest.mark.parametrize(
     ("target", "label", "reason"),
     [
         ("class", "", "the label is empty"),
