@@ -87,6 +87,8 @@ def read_labels(rows: TextRows, target: Target, bad: BadRows, separator: str = "
         except ValueError as error:
             file, line = rows.places[row] if rows.places else (f"example {row}", 0)
             bad.note(file, line, str(error))
+    if target == "labels":
+        _refuse_undivided(labels, separator)
     rows = rows if len(kept) == len(rows) else rows.take(np.array(kept, dtype=np.int64))
     notes = _no_classes(labels, separator) if target == "tokens" else ()
     return dataclasses.replace(rows, labels=labels, notes=(*rows.notes, *notes))
@@ -144,6 +146,22 @@ def _names(value: Any, separator: str) -> tuple[str, ...]:
         return ()  # a row without any of the labels
     parts = value if isinstance(value, list | tuple) else str(value).split(separator)
     return tuple(sorted({_name(part) for part in parts}))
+
+
+def _refuse_undivided(labels: Sequence[tuple[str, ...]], separator: str) -> None:
+    """Refuse rows that all have one label at most, where another separator would make fewer and several of them."""
+    if any(len(names) > 1 for names in labels):
+        return
+    whole = {name for names in labels for name in names}
+    for other in ";,|/":
+        parts = {part.strip() for name in whole for part in name.split(other)}
+        if other != separator and len(parts) < len(whole):
+            example = max(whole, key=lambda name: name.count(other))
+            raise DataError(
+                f"no row has two labels divided by `{separator}`, but some have {quoted(example)}: divided by "
+                f"`{other}` these are {len(parts):,} labels instead of {len(whole):,}; give "
+                f"'data.label_separator=\"{other}\"'"
+            )
 
 
 def _number(value: Any) -> float:
@@ -216,10 +234,10 @@ def _classes(rows: TextRows, target: Target) -> tuple[str, ...]:
     if not distinct:
         raise DataError(f"none of the {len(rows):,} rows has a label; name their column with data.label")
     if target == "class" and _too_many(distinct, len(names)):
-        value = ": to learn their value give data.target=value" if all(map(_is_number, distinct)) else ""
+        value = "to learn their value give data.target=value, or " if all(map(_is_number, distinct)) else ""
         raise DataError(
-            f"{len(names):,} rows have {len(distinct):,} different labels, as {listed(sorted(distinct), 3)}{value}; "
-            "or name the column of the classes with data.label"
+            f"{len(names):,} rows have {len(distinct):,} different labels, as {listed(sorted(distinct), 3)}; "
+            f"{value}name the column of the classes with data.label"
         )
     return _ordered(distinct)
 

@@ -62,7 +62,7 @@ def read_tables(path: str | None, columns: TextColumns, layout: TableFormat, bad
         if parts is not None:
             table.splits += [parts[number]] * (len(table.texts) - before)
     if not table.texts and not bad.rows:
-        raise DataError(f"{listed(f.name for f in files)} in {files[0].parent}: there are no rows")
+        raise DataError(f"{listed(str(f) for f in files)}: there are no rows")
     return table.rows(divided=parts is not None)
 
 

@@ -34,6 +34,16 @@ def test_several_labels_a_row_come_from_texts_and_lists():
     assert labelled("labels", ["a, b", "b"], separator=",").classes == ("a", "b")
 
 
+def test_another_separator_than_the_one_given_is_found_out():
+    with pytest.raises(
+        DataError, match=r"some have `\w;\w`: divided by `;` these are 2 labels instead of 3.*separator=\""
+    ) as refused:
+        labelled("labels", ["a;b", "a", "b", "b", ""])
+    assert "'data.label_separator=\";\"'" in str(refused.value)
+    for distinct in (["red, green", "blue"], ["a", "b"], ["a;b|a", "a", "b"], ["", ""][:0]):
+        assert read_labels(TextRows(distinct, labels=distinct), "labels", BadRows()).labels is not None
+
+
 def test_values_are_numbers_that_are_stratified_by_their_size():
     labels = labelled("value", ["1.5", 2, 3.0, "-4e1"])
     assert labels.values.tolist() == [1.5, 2, 3, -40]
@@ -93,7 +103,7 @@ def test_a_label_that_cannot_be_read_is_told_with_its_line(target, label, reason
         (["a", "a"], "all 2 rows are of the class `a`; give at least two"),
         (["Good", "good"], "differ only in upper and lower case"),
         (list(range(100)), "100 rows have 100 different labels.*data.target=value"),
-        ([f"id{n}" for n in range(100)], "100 rows have 100 different labels.*name the column"),
+        ([f"id{n}" for n in range(100)], "100 rows have 100 different labels.*97 more; name the column"),
     ],
 )
 def test_labels_that_are_no_classes_are_refused(labels, message):
