@@ -173,7 +173,11 @@ def kept(invocation: Invocation, labelled: bool) -> list[str]:
         labelled: Whether its data have labels; without, a place is left for the folder of others.
     """
     typed = [text for text in invocation.overrides if re.match(r"(data|model)[.=]", text)]
-    if not labelled:
+    if not labelled and invocation.choices.get("data", "").startswith("text/"):
+        # Raw text has no place for labels, a table has; and the verbs differ in the model they give to text.
+        typed = [text for text in typed if text.startswith("model.")]
+        typed = [f"model={invocation.choices['model']}", *typed, "data=text/table", "data.path=LABELLED"]
+    elif not labelled:
         typed = [text for text in typed if not re.match(r"data\.(path|csv|columns|labels|split)[.=]", text)]
         typed += ["data.path=LABELLED"] if any(text.startswith("data=") for text in typed) else []
     typed += [f"--config-dir={invocation.config_dir}"] if typed and invocation.config_dir is not None else []

@@ -261,7 +261,9 @@ def _farewell(
     # Only a network that tells its parts can be given another head.
     reusable = invocation.verb == "pretrain" and isinstance(network_of(engine.task), HasParts)
     following = f"evaluate {report.naming('run', run)}"
-    if reusable:
+    if reusable and engine.task.output == "causal":
+        following = f'predict {report.naming("run", run)} prompt="Once upon a time"'
+    elif reusable:
         labelled = bool(engine.data.spec.classes)
         following = " ".join(["finetune", report.naming("init_from", run), *report.kept(invocation, labelled)])
     console.say(f"run   {run.path}")

@@ -136,6 +136,15 @@ def test_what_a_command_keeps_can_still_be_found_and_typed():
     assert kept(Invocation(**words, overrides=("name=x",)), labelled=True) == []
 
 
+def test_after_raw_text_the_next_command_names_the_model_and_a_table():
+    typed = ("data=text/corpus", "data.path=x", "data.layout=pairs", "model.dropout=0", "name=x")
+    choices = {"data": "text/corpus", "model": "text/bert_mini"}
+    job = Invocation(verb="pretrain", argv=(), overrides=typed, choices=choices)
+    assert kept(job, labelled=False) == [
+        "model=text/bert_mini", "model.dropout=0", "data=text/table", "data.path=LABELLED",
+    ]  # fmt: skip
+
+
 def test_each_job_of_a_sweep_tells_what_is_its_own():
     words = {"verb": "finetune", "argv": ("ptft", "finetune", "-m", "adapt=full,lora", "name=s")}
     job = Invocation(**words, overrides=("adapt=lora", "name=s"), job=1)
