@@ -51,19 +51,24 @@ def cut_words(text: str) -> list[Span]:
     """
     found: list[Span] = []
     for match in re.finditer(r"\S+", text):
-        start, end = match.span()
-        while start < end and _is_sign(text[start]) and text[start] not in "@#":
-            found.append((start, start + 1))
-            start += 1
+        # Whole characters as a reader counts them: a joined emoji is one sign.
+        units = [(match.start() + start, match.start() + end) for start, end in clusters(match[0])]
+        low, high = 0, len(units)
+        while low < high and _is_sign(text[units[low][0]]) and text[units[low][0]] not in "@#":
+            found.append(units[low])
+            low += 1
         behind: list[Span] = []
-        while start < end and _is_sign(text[end - 1]) and not _abbreviates(text[start:end]):
-            behind.append((end - 1, end))
-            end -= 1
-        clitic = _CLITIC.search(text, start, end)
-        if clitic is not None and clitic.start() > start:
-            behind.append((clitic.start(), end))
-            end = clitic.start()
-        if start < end:
+        while low < high and _is_sign(text[units[high - 1][0]]):
+            if _abbreviates(text[units[low][0] : units[high - 1][1]]):
+                break
+            high -= 1
+            behind.append(units[high])
+        if low < high:
+            start, end = units[low][0], units[high - 1][1]
+            clitic = _CLITIC.search(text, start, end)
+            if clitic is not None and clitic.start() > start:
+                behind.append((clitic.start(), end))
+                end = clitic.start()
             found.append((start, end))
         found += reversed(behind)
     return found

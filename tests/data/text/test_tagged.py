@@ -53,6 +53,7 @@ def test_a_character_is_what_a_reader_takes_for_one():
         ("“Coca-Cola” don't cost $5 ...", "“ Coca-Cola ” don't cost $ 5 . . ."),
         ("@ann likes #this!?", "@ann likes #this ! ?"),
         ("naïve cafe\u0301", "naïve cafe\u0301"),
+        (f"{FAMILY} ok👍🏽! ❤️", f"{FAMILY} ok 👍🏽 ! ❤️"),  # a joined emoji is one sign
         ("", ""),
     ],
 )
