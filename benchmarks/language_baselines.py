@@ -30,7 +30,7 @@ from ptft.task.text.tokens import IGNORED
 
 Codes = npt.NDArray[np.int64]
 ORDER = 6
-PAIR_LENGTH = 64
+PAIR_LENGTH, VOCABULARY = 64, 2_000
 
 
 # ---- Shakespeare: n-grams ------------------------------------------------------------------------------------------
@@ -100,7 +100,8 @@ def shakespeare(path: Path) -> None:
 
 def brown(path: Path) -> None:
     """Print how well frequencies tell hidden tokens and next sentences."""
-    data = Brown((), path=str(path), layout="pairs", max_length=PAIR_LENGTH)
+    settings = TokenizerSettings(vocab_size=VOCABULARY)
+    data = Brown((), path=str(path), layout="pairs", max_length=PAIR_LENGTH, tokenizer=settings)
     data.setup()
     hide = Masking.of(data.spec, 0.15, 0.8, 0.1, whole_words=True)
     loaders = data.evaluation_loaders(BatchPlan(batch_size=256, transform=hide))
