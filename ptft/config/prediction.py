@@ -95,5 +95,6 @@ def _check_present(path: Path, *, going_on: bool) -> Iterator[Complaint]:
         held = f"{part} holds {rows_there(part)} of a prediction that was stopped"
         yield "output", f"{held}; resume=true goes on after them, overwrite=true starts anew"
     elif path.exists():
-        held = f"{path} is there and holds {rows_there(path)}"
+        whole = ", and no stopped prediction is there to go on with" if going_on else ""
+        held = f"{path} is there and holds {rows_there(path)}{whole}"
         yield "output", f"{held}; overwrite=true starts anew, or give another file"

@@ -99,6 +99,7 @@ def test_what_is_there_already_is_never_written_over_unless_it_is_said(tmp_path)
     for settings in (named, {**named, "resume": True}):
         (told,) = complaints(**settings)
         assert "out.jsonl is there and holds 2 rows" in told and "overwrite=true" in told
+        assert ("no stopped prediction is there" in told) == settings["resume"]
     assert complaints(**{**named, "overwrite": True}) == []
 
 
