@@ -121,7 +121,7 @@ def _cut(encoded: Encoded, rows: Rows, most: int) -> Iterator[Rows]:
         for end in range(1, len(window) + 1):
             # By length: the last one is the longest, and what the batch is padded to.
             full = end == len(window) or end - begin == most
-            if full or (end + 1 - begin) * lengths[window[end]] > EVALUATION_TOKENS:
+            if full or (end + 1 - begin) * encoded.width(int(lengths[window[end]])) > EVALUATION_TOKENS:
                 batches.append(window[begin:end])
                 begin = end
         yield from (batches[place] for place in permute(torch.arange(len(batches)), len(batches), 0, start).tolist())

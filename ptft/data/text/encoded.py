@@ -7,6 +7,7 @@ share an example's `index`.
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -20,6 +21,11 @@ from ptft.data.text.rows import Rows
 IGNORED = -100
 """The label of a place that does not count, as torch's cross entropy and transformers have it."""
 Array = npt.NDArray[Any]
+
+
+MULTIPLE = 8
+"""Batches differ in so many tokens at least: a CPU's library keeps code of its own for each shape it meets, in bf16
+gigabytes of it where every batch has another one."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,15 @@ class Encoded:
         """(M,) int64, the tokens of each entry."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def longest(self) -> int:
+        """The tokens of the longest entry."""
+        return int(self.lengths.max(initial=0))
+
+    def width(self, length: int) -> int:
+        """Return T of a batch whose longest entry has so many tokens."""
+        return max(1, length, min(length + -length % MULTIPLE, self.longest))
+
     def told(self) -> str:
         """Return how many texts were cut, in brackets; nothing where none was."""
         return f" ({self.num_truncated:,} texts are longer and are cut)" if self.num_truncated else ""
@@ -62,7 +77,9 @@ class Encoded:
         return np.flatnonzero(wanted[self.index])
 
     def gather(self, entries: Rows) -> Batch:
-        """Return a batch of some entries, each padded on the right to the longest of them.
+        """Return a batch of some entries, each padded on the right to the longest of them or a little further.
+
+        T is a multiple of `MULTIPLE`, or the length of the longest entry of all.
 
         Returns:
             `input_ids`, `attention_mask`, `token_type_ids` (B, T) int64, the other ragged columns (B, T), the fixed
@@ -70,7 +87,7 @@ class Encoded:
         """
         begin = self.offsets[entries]
         lengths = self.offsets[entries + 1] - begin
-        steps = np.arange(max(1, int(lengths.max(initial=1))))
+        steps = np.arange(self.width(int(lengths.max(initial=1))))
         inside = steps < lengths[:, None]  # (B, T)
         places = (begin[:, None] + steps)[inside]
         batch: Batch = {}

@@ -28,6 +28,9 @@ ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attn_pdrop", "attention_d
 """What configs of the library call the dropout of their attention."""
 BUFFER = "position_ids"
 """What old weights hold and no network needs: 0, 1, 2 ..."""
+ROW = 64
+"""Chosen tokens reach the head in multiples of so many. Their number is another in every batch, and a CPU's library
+keeps code of its own for each shape: 3 GB after 300 steps in bf16, where these take 1 GB."""
 
 
 class TextNetwork(nn.Module):
@@ -98,7 +101,7 @@ class TextNetwork(nn.Module):
             return torch.stack([outputs.start_logits, outputs.end_logits], dim=-1)  # (B, T, 2)
         logits = outputs.prediction_logits if self.output == "pretraining" else outputs.logits
         if chosen is not None:
-            logits = logits[0]  # (1, N, V) -> (N, V)
+            logits = logits[0, : int(chosen.sum())]  # (1, N + zeros, V) -> (N, V)
         return (logits, outputs.seq_relationship_logits) if self.output == "pretraining" else logits
 
     def next_token(self, input_ids: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
@@ -112,9 +115,10 @@ class TextNetwork(nn.Module):
         return outputs.logits[:, -1], outputs.past_key_values
 
     def _keep_chosen(self, module: nn.Module, given: Any, output: Any) -> None:
-        """Let only the chosen tokens reach the head, as one row: (1, N, D)."""
+        """Let only the chosen tokens reach the head, as one row: (1, N + zeros, D), its length a multiple of `ROW`."""
         if self._chosen is not None:
-            output.last_hidden_state = output.last_hidden_state[self._chosen][None]
+            hidden = output.last_hidden_state[self._chosen]
+            output.last_hidden_state = nn.functional.pad(hidden, (0, 0, 0, -len(hidden) % ROW))[None]
 
     @property
     def max_tokens(self) -> int | None:

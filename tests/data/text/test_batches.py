@@ -136,4 +136,4 @@ def test_the_first_batches_of_an_evaluation_stand_for_all():
     texts = encoded(range(100), {"input_ids": [[1] * length for length in lengths]})
     first = itertools.islice(EvaluationTexts(texts, np.arange(100), BatchPlan(batch_size=10)), 6)
     widths = {batch["input_ids"].shape[1] for batch in first}
-    assert widths == {1, 30}
+    assert widths == {8, 30}

@@ -29,10 +29,18 @@ def test_a_batch_is_padded_to_its_longest_entry():
     assert batch["word_start"].tolist() == [[True, True, False], [True, False, False]]
     assert batch["label"].tolist() == [1, 0] and batch["weight"].tolist() == [2.0, 0.5]
     assert batch["index"].tolist() == [1, 0]
-    assert sample().gather(np.array([1]))["input_ids"].shape == (1, 1)
+    assert sample().gather(np.array([1]))["input_ids"].shape == (1, 3)  # the length of the longest entry of all
     kinds = {name: value.dtype for name, value in batch.items()}
     assert kinds.pop("word_start") == torch.bool and kinds.pop("weight") == torch.float32
     assert set(kinds.values()) == {torch.int64}
+
+
+def test_batches_come_in_few_lengths():
+    lengths = [3, 8, 9, 30]
+    texts = encoded(range(4), {"input_ids": [[1] * length for length in lengths]})
+    widths = [texts.gather(np.array([entry]))["input_ids"].shape[1] for entry in range(4)]
+    assert widths == [8, 8, 16, 30]
+    assert [int(texts.gather(np.array([entry]))["attention_mask"].sum()) for entry in range(4)] == lengths
 
 
 def test_tokens_lie_in_four_bytes_each_and_marks_in_one():
