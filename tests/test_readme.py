@@ -39,7 +39,8 @@ def story(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
-    Path("new.csv").write_text("text\nfine\n")
+    for name in ("new.csv", "letters.txt"):
+        Path(name).write_text("text\nfine\n")
 
     def command(config, invocation):
         if invocation.verb == "predict":

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ptft.command.source import read_json
+from ptft.command.source import damaged, read_json
 from ptft.engine.engine import Engine
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError
@@ -36,7 +36,10 @@ def restore_decision(task: Task, run: Path, warn: Tell) -> None:
         return
     path = run / "model" / "decision.json"
     if path.is_file():
-        task.decision = {str(name): float(value) for name, value in read_json(path).items()}
+        try:
+            task.decision = {str(name): float(value) for name, value in read_json(path).items()}
+        except (TypeError, ValueError) as error:
+            raise damaged(path, error) from None
     else:
         warn(
             f"{run} has no model/decision.json: what its predictions are decided by is chosen when its training ends, "

@@ -155,9 +155,10 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     builder.finish(engine.task, checkpoint, run.path / "adapter", str(run.record.get("weights") or ""))
     choose_decision(engine, run)
     objective = tracker.objective
-    metrics: dict[str, Any] = {
-        f"{objective.split}/{name}": {"value": value} for name, value in tracker.best_metrics.items()
-    }
+    best = dict(tracker.best_metrics)
+    if engine.task.decision and objective.split == "val":
+        best = engine.evaluate("val").metrics  # decided as test is
+    metrics: dict[str, Any] = {f"{objective.split}/{name}": {"value": value} for name, value in best.items()}
     if "test" in engine.evaluation_loaders:
         result = engine.evaluate("test", with_intervals=True)
         metrics |= report.summarise(result, "test")
