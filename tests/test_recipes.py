@@ -66,7 +66,7 @@ def tiny_data(text):
     for option, make in text_folders.MAKERS.items():
         if option in text:
             cached = ["data.cache_folder=cache"] if option in BLOCKS else []
-            if "text/transformers" in text:
+            if text.endswith("text/transformers") or "override /model: text/transformers" in text:
                 cached.append(f"model.name={text_folders.bert_folder(Path('tiny').absolute())}")
             return [f"data.path={make(Path('texts'))}", *cached]
     return []
@@ -91,6 +91,11 @@ def test_every_model_trains(ptft, option):
             pytest.importorskip("timm", reason="timm is an extra")
         ptft("finetune", f"model={option}", *wider, *SMALLER.get(option, ()), *lean, *SHORT)
     assert Path("outputs/run/summary.json").exists()
+
+
+def test_a_table_alone_trains(ptft):
+    ptft("finetune", "data=text/table", *tiny_data("text/table"), *SHORT)
+    assert "text.cnn" in Path("outputs/run/config.yaml").read_text()
 
 
 @pytest.mark.parametrize("option", options("data"))

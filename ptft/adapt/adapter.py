@@ -54,7 +54,9 @@ def write_adapter(model: nn.Module, folder: Path, settings: dict[str, Any], base
         inference_mode=True,
     )
     named = {  # copies: tensors tied to each other cannot be written
-        BEFORE + name.removeprefix(inner).replace(".default.", "."): value.detach().cpu().clone()
+        BEFORE + name.removeprefix(inner).replace(".default.", "."): value.detach()
+        .cpu()
+        .clone(memory_format=torch.contiguous_format)
         for name, value in tensors.items()
     }
     files.ensure_directory(folder)

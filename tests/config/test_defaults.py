@@ -41,11 +41,3 @@ def test_every_option_that_stands_in_exists():
             for text in options:
                 group, _, option = text.partition("=")
                 assert (CONFIGS / group / f"{option}.yaml").is_file()
-
-
-def test_a_table_alone_trains(ptft):
-    from tests import text_folders
-
-    data = f"data.path={text_folders.table(Path('texts'))}"
-    ptft("finetune", "data=text/table", data, "engine.max=2st", "engine.batch_size=8", name="run")
-    assert "text.cnn" in Path("outputs/run/config.yaml").read_text()
