@@ -63,6 +63,7 @@ def tiny_data(text):
     for classes in (100, 10):
         if f"vision/cifar{classes}" in text:
             return [f"data.path={samples.cifar(Path('cifar'), classes)}"]
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for option, make in text_folders.MAKERS.items():
         if option in text:
             cached = ["data.cache_folder=cache"] if option in BLOCKS else []

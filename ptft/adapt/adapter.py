@@ -54,9 +54,7 @@ def write_adapter(model: nn.Module, folder: Path, settings: dict[str, Any], base
         inference_mode=True,
     )
     named = {  # copies: tensors tied to each other cannot be written
-        BEFORE + name.removeprefix(inner).replace(".default.", "."): value.detach()
-        .cpu()
-        .clone(memory_format=torch.contiguous_format)
+        BEFORE + name.removeprefix(inner).replace(".default.", "."): value.detach().cpu().contiguous().clone()
         for name, value in tensors.items()
     }
     files.ensure_directory(folder)
