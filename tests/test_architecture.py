@@ -27,6 +27,7 @@ FLOORS = {
     "task": 3,
     "engine": 4,
     "config": 5,
+    "compression": 5,
     "command": 6,
     "cli": 7,
     "__main__": 8,
