@@ -10,13 +10,14 @@ from ptft.errors import FAILED, INTERRUPTED, PtftError
 
 app = typer.Typer(
     name="ptft",
-    help="Pre-train, fine-tune, evaluate and use models from one command line.",
+    help="Pre-train, fine-tune, evaluate, compress and use models from one command line.",
     epilog="Start with: ptft finetune    or see what there is: ptft list",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+VERBS = ("pretrain", "finetune", "evaluate", "compress", "predict")
 _REST: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 _GRAMMAR = """\b
 Settings are written key=value, options of a group group=option:
@@ -88,6 +89,23 @@ def predict(context: typer.Context) -> None:
     _launch("predict", context.args)
 
 
+@app.command(context_settings=_REST, epilog=_GRAMMAR)
+def compress(context: typer.Context) -> None:
+    """Compress a run: prune, distil, quantise, export; every stage measured on the real metric and the real runtime.
+
+    A gate (compression.max_drop, in points) refuses to call a bad result good: exit code 3 names the stage, and the
+    best one that passes is delivered. Stopped and typed again, it goes on with the stages that are done.
+
+    \b
+    ptft compress run=ft name=small
+    ptft compress run=ft compression=prune_int8 compression.max_drop=0.5 name=small
+    ptft compress run=ft compression=prune_int8 compression.steps.prune.ratio=0.6
+    ptft compress run=ft compression=prune_int8 compression.search=true compression.budget=30
+    ptft list compressions
+    """
+    _launch("compress", context.args)
+
+
 @app.command("list")
 def list_(
     group: Annotated[str | None, typer.Argument(help="models, data, tasks, optimizers, experiments ...")] = None,
@@ -126,7 +144,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Pre-train, fine-tune, evaluate and use models from one command line."""
+    """Pre-train, fine-tune, evaluate, compress and use models from one command line."""
 
 
 def _launch(verb: str, arguments: list[str]) -> None:
@@ -193,7 +211,7 @@ def main() -> None:
     """
     words = sys.argv[1:]
     try:
-        if words and words[0] in ("pretrain", "finetune", "evaluate", "predict") and not {"-h", "--help"} & set(words):
+        if words and words[0] in VERBS and not {"-h", "--help"} & set(words):
             _launch(words[0], words[1:])
         else:
             app()

@@ -103,20 +103,29 @@ class Builder:
 
     def task(self, spec: DataSpec, seed: int) -> Task:
         """Build the model, for the output that the task wants, and the task around it; the seed decides the weights."""
-        kind = component_class(self.config["task"], trusted=self.trusted, group="task")
-        spec = dataclasses.replace(spec, output=getattr(kind, "output", Task.output))
+        spec = self.wanted(spec)
         torch.manual_seed(seed)
         with warnings.catch_warnings():
             # A model of data without labels has a head of no classes; that is meant.
             warnings.filterwarnings("ignore", "Initializing zero-element tensors is a no-op")
             model = self.make("model", spec)
-        task: Task = self.make("task", model, spec)
+        task = self.task_around(model, spec)
         mixing = [type(step).__name__ for step in self.make_all("augmentation") if getattr(step, "mixes_labels", False)]
         if mixing and not task.mixed_labels:
             raise ConfigError(
                 f"{mixing[0]} mixes images and their labels, but task {type(task).__name__} reads no mixed labels; "
                 "choose an augmentation without it (`ptft list augmentations` names them)"
             )
+        return task
+
+    def wanted(self, spec: DataSpec) -> DataSpec:
+        """Return what the data know together with what the task wants of its network."""
+        kind = component_class(self.config["task"], trusted=self.trusted, group="task")
+        return dataclasses.replace(spec, output=getattr(kind, "output", Task.output))
+
+    def task_around(self, network: nn.Module, spec: DataSpec) -> Task:
+        """Build the task around a network that is there already: an exported one, say."""
+        task: Task = self.make("task", network, self.wanted(spec))
         return task
 
     def initialise(self, task: Task, source: Path | None) -> None:

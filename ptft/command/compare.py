@@ -12,7 +12,8 @@ from typing import Any
 
 from ptft.command import report
 from ptft.command.build import Builder
-from ptft.command.measure import Bench, prepare, read_checkpoint
+from ptft.command.held import open_held
+from ptft.command.measure import Bench, prepare
 from ptft.command.running import open_run, recorded, withdrawn_if_refused
 from ptft.command.same_examples import check_examples, check_tasks
 from ptft.command.training import objective_of
@@ -61,9 +62,9 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
             benches = []
             for letter, (settings, path) in zip(LETTERS, subjects, strict=False):
                 parent = RunDirectory.reopen(path)
-                checkpoint = read_checkpoint(parent, str(config["checkpoint"]))
-                console.say(f"{letter}: {path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
-                benches.append(prepare(Builder(settings, invocation.trusted, console), parent, checkpoint))
+                held = open_held(parent, str(config["checkpoint"]))
+                console.say(f"{letter}: {path}, {held.title}")
+                benches.append(prepare(Builder(settings, invocation.trusted, console), parent, held))
             own.save(parents=[_parent(bench) for bench in benches])
             for letter, bench in zip(LETTERS[1:], benches[1:], strict=False):
                 check_tasks(benches[0], bench, letter)
@@ -75,12 +76,12 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         split, headline = benches[0].split, benches[0].task.headline
         summary = _summarise(split, results, differences)
         recorder = Recorder(own, Builder(config, invocation.trusted, console).make_all("logger", own.path, 0))
-        recorder.row({"step": benches[0].checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
+        recorder.row({"step": benches[0].held.step}, {name: entry["value"] for name, entry in summary.items()})
         recorder.close()
         names, paths = benches[0].task.label_names(), benches[0].data.paths()
         report.write_predictions(own, _side_by_side(results), names, paths)
         own.write_json("comparison.json", _as_json(benches, differences, results[0].num_examples))
-        own.write_json("summary.json", {"metrics": summary, "checkpoint": benches[0].checkpoint.digest})
+        own.write_json("summary.json", {"metrics": summary, "checkpoint": benches[0].held.digest})
         baseline, *others = (str(bench.run.record["name"]) for bench in benches)
         for letter, name, found in zip(LETTERS[1:], others, differences, strict=False):
             pair = f"{letter} ({name}) against A ({baseline})"
@@ -176,12 +177,12 @@ def _side_by_side(results: Sequence[Evaluation]) -> dict[str, Any]:
 
 
 def _parent(bench: Bench) -> dict[str, Any]:
-    return {"id": bench.run.id, "name": bench.run.record["name"], "checkpoint": bench.checkpoint.digest}
+    return {"id": bench.run.id, "name": bench.run.record["name"], "checkpoint": bench.held.digest}
 
 
 def _as_json(benches: Sequence[Bench], differences: Sequence[Difference], num_examples: int) -> dict[str, Any]:
     """Return what comparison.json holds."""
-    runs = [{"run": str(bench.run.path), "step": bench.checkpoint.step, **_parent(bench)} for bench in benches]
+    runs = [{"run": str(bench.run.path), "step": bench.held.step, **_parent(bench)} for bench in benches]
     others = []
     for letter, about, found in zip(LETTERS.lower()[1:], runs[1:], differences, strict=False):
         metrics = {}

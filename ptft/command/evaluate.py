@@ -6,7 +6,8 @@ from typing import Any
 from ptft.command import compare, groups, report
 from ptft.command.build import Builder
 from ptft.command.draw import draw
-from ptft.command.measure import Bench, prepare, read_checkpoint
+from ptft.command.held import open_held
+from ptft.command.measure import Bench, prepare
 from ptft.command.mistakes import show_mistakes
 from ptft.command.running import open_run, recorded, withdrawn_if_refused
 from ptft.command.show import show
@@ -32,24 +33,24 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
     console = Console()
     assert invocation.run is not None, "the config is checked: run= names a run"
     parent = RunDirectory.reopen(invocation.run)
-    checkpoint = read_checkpoint(parent, str(config["checkpoint"]))
+    held = open_held(parent, str(config["checkpoint"]))
     asked: Mapping[str, Any] = config["evaluate"]
     with open_run(config, invocation) as own, recorded(own, console):
-        console.say(f"run {own.path}: {parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step})")
+        console.say(f"run {own.path}: {parent.path}, {held.title}")
         with withdrawn_if_refused(own):
-            own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": checkpoint.digest}])
+            own.save(parents=[{"id": parent.id, "name": parent.record["name"], "checkpoint": held.digest}])
             builder = Builder(config, invocation.trusted, console)
-            bench = prepare(builder, parent, checkpoint)
+            bench = prepare(builder, parent, held)
             column = groups.column_of(bench.data, asked["by"]) if asked["by"] is not None else None
         result = bench.evaluate()
         write_rejected(own, bench.data)
         summary = report.summarise(result, bench.split)
         recorder = Recorder(own, builder.make_all("logger", own.path, 0))
-        recorder.row({"step": checkpoint.step}, {name: entry["value"] for name, entry in summary.items()})
-        recorder.media(checkpoint.step, result.media)
+        recorder.row({"step": held.step}, {name: entry["value"] for name, entry in summary.items()})
+        recorder.media(held.step, result.media)
         recorder.close()
         report.write_predictions(own, result.records, bench.task.label_names(), bench.data.paths())
-        own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": checkpoint.digest})
+        own.write_json("summary.json", {"metrics": summary, "table": result.table, "checkpoint": held.digest})
         console.table(f"Classes on {bench.split}", result.table)
         title = f"{parent.record['name']} on {bench.split}, {result.num_examples:,} examples"
         written = _present(console, own, bench, result, title, pictures=bool(asked["pictures"]))

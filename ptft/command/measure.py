@@ -1,21 +1,17 @@
-"""What evaluating and comparing share: from a run and its checkpoint to an evaluation of one split."""
+"""What evaluating and comparing share: from a run and one of its models to an evaluation of one split."""
 
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from ptft.command.build import Builder
 from ptft.command.decision import restore_decision
+from ptft.command.held import Held
 from ptft.command.training import saved_spec
 from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
-from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
-from ptft.engine.plan import Plan, apply_attention, apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError
-from ptft.runtime.device import choose_device
 from ptft.runtime.precision import Precision
 from ptft.task.exhibit import Exhibit
 from ptft.task.task import Task
@@ -27,7 +23,7 @@ class Bench:
 
     Attributes:
         run: The run.
-        checkpoint: Which of its checkpoints.
+        held: Which of its models.
         data: The data, prepared as the run prepared them.
         task: The task with its weights, on its device.
         split: The split to look at.
@@ -37,7 +33,7 @@ class Bench:
     """
 
     run: RunDirectory
-    checkpoint: Checkpoint
+    held: Held
     data: DataModule
     task: Task
     split: str
@@ -62,17 +58,8 @@ class Bench:
         return self.task.explain(method, evaluation.records, batches)
 
 
-def read_checkpoint(run: RunDirectory, named: str) -> Checkpoint:
-    """Return the checkpoint that `checkpoint=` names.
-
-    Raises:
-        CheckpointError: The run has no such checkpoint.
-    """
-    return CheckpointStore(run.checkpoints, run.id).load_named(named)
-
-
-def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint) -> Bench:
-    """Build the data and the task of a run, with the weights of a checkpoint.
+def prepare(builder: Builder, run: RunDirectory, held: Held) -> Bench:
+    """Build the data and the task of a run, with one of its models.
 
     Raises:
         ConfigError: The data have no such split.
@@ -84,24 +71,17 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint) -> Benc
     split = str(builder.config["split"])
     if warning := _seen(spec, data.spec, split, allowed=bool(builder.config["data"].get("allow_changed"))):
         builder.console.warn(warning)
-    task = builder.task(data.spec, settings.seed)
-    builder.restore(task, checkpoint)
+    task = held.task(builder, data.spec)
     restore_decision(task, run.path, builder.console.warn)
-    device = choose_device(settings.device)
-    plan = Plan.from_json(checkpoint.state["plan"])
-    task.to(device)
-    apply_memory_format(task, plan.memory_format)
-    apply_attention(task, plan.attention)
     size = max(settings.batch_size, EVALUATION_BATCH)
-    batches = BatchPlan(batch_size=size, device=device, transform=task.own_transform)
+    batches = BatchPlan(batch_size=size, device=held.device(builder), transform=task.own_transform)
     loaders = dict(data.evaluation_loaders(batches))
     if split == "all":
         loaders["all"] = data.every_example(batches)
     if split not in loaders:
         raise ConfigError(f"split={split}: these data have {', '.join(loaders)}")
-    same = plan.precision if device == torch.device(plan.device) else "fp32"
-    precision = Precision(same if settings.precision == "auto" else settings.precision, device)
-    return Bench(run, checkpoint, data, task, split, loaders, precision, settings.evaluation_batches)
+    precision = held.precision(builder)
+    return Bench(run, held, data, task, split, loaders, precision, settings.evaluation_batches)
 
 
 def _seen(trained: DataSpec | None, found: DataSpec, split: str, *, allowed: bool) -> str:

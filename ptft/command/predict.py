@@ -12,14 +12,13 @@ import torch
 from rich.console import Console as RichConsole
 
 from ptft.command.build import Builder
-from ptft.command.measure import read_checkpoint
+from ptft.command.held import Held, open_held
 from ptft.command.prediction_format import ERROR
 from ptft.command.prediction_input import Row, Source, open_source, windows
 from ptft.command.prediction_model import WINDOW, Predictor, prepare
 from ptft.command.prediction_output import Output, Record, open_output
 from ptft.config.invocation import Invocation
 from ptft.config.prediction import STANDARD
-from ptft.engine.checkpoint import Checkpoint
 from ptft.engine.console import Console
 from ptft.engine.run_dir import RunDirectory
 from ptft.engine.signals import StopRequest, terminable
@@ -40,12 +39,12 @@ def run(config: dict[str, Any], invocation: Invocation) -> None:
     console = Console(RichConsole(stderr=True, highlight=False))  # standard output is for predictions alone
     assert invocation.run is not None, "the config is checked: run= names a run"
     parent = RunDirectory.reopen(invocation.run)
-    checkpoint = read_checkpoint(parent, str(config["checkpoint"]))
+    held = open_held(parent, str(config["checkpoint"]))
     builder = Builder(config, invocation.trusted, console)
-    predictor = prepare(builder, parent, checkpoint, invocation.overrides)
+    predictor = prepare(builder, parent, held, invocation.overrides)
     source = open_source(config, predictor.data)
-    facts = _facts(config, parent, checkpoint, predictor, source)
-    console.say(f"{parent.path}, checkpoint {config['checkpoint']} (step {checkpoint.step}), {predictor.device}")
+    facts = _facts(config, parent, held, predictor, source)
+    console.say(f"{parent.path}, {held.title}, {predictor.device}")
     with terminable(), open_output(config, facts, predictor.data.spec.classes) as output:
         try:
             with StopRequest().listening() as stop:
@@ -142,13 +141,13 @@ def _check_last(row: Row, output: Output) -> None:
 
 
 def _facts(
-    config: Mapping[str, Any], run: RunDirectory, checkpoint: Checkpoint, predictor: Predictor, source: Source
+    config: Mapping[str, Any], run: RunDirectory, held: Held, predictor: Predictor, source: Source
 ) -> dict[str, Any]:
     """Return what the rows of this prediction are made from; a prediction that goes on has the same facts."""
     own = {key: config[key] for key in ("columns", "id", "keep", "on_bad_sample")}
     return {
         "run": run.id,
-        "checkpoint": checkpoint.digest,
+        "checkpoint": held.digest,
         **source.facts,
         TOTAL: source.total,
         **own,

@@ -8,16 +8,14 @@ import torch
 
 from ptft.command.build import Builder
 from ptft.command.decision import restore_decision
+from ptft.command.held import Held
 from ptft.command.prediction_format import ERROR
 from ptft.command.prediction_input import Row
 from ptft.command.training import saved_spec
 from ptft.data.data_module import Batch, DataModule
-from ptft.engine.checkpoint import Checkpoint
 from ptft.engine.evaluate import EVALUATION_BATCH
-from ptft.engine.plan import Plan, apply_attention, apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import CheckpointError, ConfigError, DataError, RowError
-from ptft.runtime.device import choose_device
 from ptft.runtime.precision import Precision
 from ptft.task.task import Task
 
@@ -136,13 +134,13 @@ class Predictor:
         return {ERROR: f"{row.where}: {problem}"}
 
 
-def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint, typed: Sequence[str]) -> Predictor:
-    """Build the data, which read nothing, and the task of a run, with the weights of a checkpoint.
+def prepare(builder: Builder, run: RunDirectory, held: Held, typed: Sequence[str]) -> Predictor:
+    """Build the data, which read nothing, and the task of a run, with one of its models.
 
     Args:
         builder: Builds from the run's config with what was typed on top.
         run: The run.
-        checkpoint: Which of its checkpoints.
+        held: Which of its models.
         typed: The overrides.
 
     Raises:
@@ -155,22 +153,15 @@ def prepare(builder: Builder, run: RunDirectory, checkpoint: Checkpoint, typed: 
     data = builder.unread_data()
     data.restore(spec)
     settings = builder.settings()
-    task = builder.task(spec, settings.seed)
+    task = held.task(builder, spec)
     kind = type(task)
     if kind.decode is Task.decode and kind.predict is Task.predict:
         raise ConfigError(
             f"{run.path} was trained with the task {kind.__name__}, which says nothing of single examples"
         )
-    builder.restore(task, checkpoint)
     restore_decision(task, run.path, builder.console.warn)
-    device = choose_device(settings.device)
-    plan = Plan.from_json(checkpoint.state["plan"])
-    task.to(device)
     task.eval()
-    apply_memory_format(task, plan.memory_format)
-    apply_attention(task, plan.attention)
-    same = plan.precision if device == torch.device(plan.device) else "fp32"
-    precision = Precision(same if settings.precision == "auto" else settings.precision, device)
+    device, precision = held.device(builder), held.precision(builder)
     if any(text.startswith("engine.batch_size=") for text in typed):
         return Predictor(data, task, device, precision, settings.batch_size, None)
     return Predictor(data, task, device, precision, max(settings.batch_size, EVALUATION_BATCH), TOKENS)

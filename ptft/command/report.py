@@ -116,9 +116,10 @@ def write_model(run: RunDirectory, task: Task, config: Mapping[str, Any]) -> Non
 
 
 def count_parameters(task: Task, optimizers: Iterable[PhaseOptimizer]) -> dict[str, int]:
-    """Return how many parameters a task has, and how many of them its optimizers train."""
+    """Return how many parameters a task has, without external networks, and how many of them its optimizers train."""
     trained = sum(parameter.numel() for optimizer in optimizers for parameter in optimizer.parameters)
-    return {"trainable": trained, "total": sum(parameter.numel() for parameter in task.parameters())}
+    own = (value for name, value in task.named_parameters() if name.partition(".")[0] not in task.external)
+    return {"trainable": trained, "total": sum(parameter.numel() for parameter in own)}
 
 
 def write_preprocessing(run: RunDirectory, spec: DataSpec) -> None:

@@ -49,7 +49,12 @@ def open_run(config: Config, invocation: Invocation) -> RunDirectory:
         return run
     name = str(config["name"])
     path = Path(config["output_root"]) / name
-    for source in (invocation.init_from, invocation.run, *(subject.run for subject in invocation.compared)):
+    for source in (
+        invocation.init_from,
+        invocation.teacher,
+        invocation.run,
+        *(subject.run for subject in invocation.compared),
+    ):
         if isinstance(source, Path) and source.resolve().is_relative_to(path.resolve()):
             raise ConfigError(f"name={name}: {path} holds what this command reads ({source}); take another name")
     texts = {

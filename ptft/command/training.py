@@ -14,6 +14,7 @@ from ptft.command.preprocessing import unlike
 from ptft.command.remote import bring, with_weights_here
 from ptft.command.running import as_yaml, open_run, recorded, withdrawn_if_refused
 from ptft.command.source import damaged, read_json
+from ptft.command.teacher import find_teacher
 from ptft.config.invocation import Invocation
 from ptft.config.resolve import component_class
 from ptft.data.data_module import DataModule, DataSpec
@@ -84,10 +85,15 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     """Build everything in order, and put a resumed run where its checkpoint stands."""
     settings = builder.settings()
     new = checkpoint is None
+    teacher = find_teacher(builder.config, invocation, run, new=new)
     weights = _named_weights(builder, invocation) if new else None
-    data = builder.data(None if new else saved_spec(run.path), weights or (_folder_of_model(builder) if new else None))
+    followed = weights or (_folder_of_model(builder) if new else None)
+    if followed is None and teacher is not None:
+        followed = teacher.run.path  # texts are read as the teacher does
+    data = builder.data(None if new else saved_spec(run.path), followed)
     write_rejected(run, data)
     _check_fingerprint(run, data, bool(builder.config["data"].get("allow_changed")))
+    known = teacher.task(builder, saved_spec(teacher.run.path)) if teacher is not None else None
     task = builder.task(data.spec, settings.seed)
     source = None
     if new:
@@ -100,6 +106,8 @@ def assemble(builder: Builder, invocation: Invocation, run: RunDirectory, checkp
     builder.initialise(task, source)
     if source is not None:
         run.save(weights=str(source / "model" if (source / "model").is_dir() else source))
+    if teacher is not None and known is not None:
+        task = teacher.over(task, known)
     saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
     plan = builder.place(task, data, settings, saved)
     builder.console.say(plan.describe())

@@ -9,7 +9,7 @@ A step sees the training data alone; choices and gates look at validation, throu
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ptft.data.data_module import Batch, DataSpec
 from ptft.model.artefact import Artefact
@@ -21,21 +21,32 @@ Edit = Mapping[str, Any]
 
 
 class Workshop(Protocol):
-    """What the pipeline lends to a step.
+    """What the pipeline lends to a step."""
 
-    Attributes:
-        spec: What the data know.
-        parent: The uncompressed task, on the CPU, in evaluation mode; never changed.
-        folder: An empty folder for what the step writes on its way.
-        seed: Seed of whatever a step draws.
-        threads: Threads of a runtime.
-    """
+    @property
+    def spec(self) -> DataSpec:
+        """What the data know."""
+        ...
 
-    spec: DataSpec
-    parent: Task
-    folder: Path
-    seed: int
-    threads: int
+    @property
+    def parent(self) -> Task:
+        """The uncompressed task, on the CPU, in evaluation mode; never changed."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """A folder for what the step writes on its way; what it wrote before it was stopped may lie there."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of whatever a step draws."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Threads of a runtime."""
+        ...
 
     def say(self, text: str) -> None:
         """Tell a person what was done."""
@@ -52,14 +63,27 @@ class Workshop(Protocol):
         """
         ...
 
-    def recover(self, task: Task, duration: str, hooks: Sequence[Hook] = (), *, part: str = "recover") -> None:
-        """Train a task in place through the engine, the parent as its teacher; it comes back with its best weights.
+    def steps(self, duration: str) -> int:
+        """Return how many optimizer steps `recover` takes in a duration such as `5ep`."""
+        ...
+
+    def recover(
+        self,
+        task: Task,
+        duration: str,
+        hooks: Sequence[Hook] = (),
+        *,
+        part: str = "recover",
+        keep: Literal["best", "last"] = "best",
+    ) -> None:
+        """Train a task in place through the engine, the parent as its teacher.
 
         Args:
             task: The task to train, in evaluation mode again afterwards.
             duration: How long: `5ep`, `200st`.
             hooks: What happens at certain steps.
             part: Names this training among several of one step, so that a stopped one goes on.
+            keep: Which weights it comes back with: the best on validation, or those after the last step.
         """
         ...
 
@@ -78,6 +102,9 @@ class Workshop(Protocol):
 
 class Step(ABC):
     """One step of a pipeline; what a config may set are keyword arguments of its constructor."""
+
+    walks: tuple[str, ...] = ()
+    """Settings that say how much the step takes away, as a share of what there is; a search walks them together."""
 
     @abstractmethod
     def check(self, task: Task, spec: DataSpec) -> None:

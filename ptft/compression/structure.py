@@ -3,6 +3,8 @@
     shapes     tensors of other shapes, and the whole numbers of modules that go with them (channels, heads, widths)
     layers     a list of layers of which only some are kept
     low_rank   layers that became two of a lower rank
+    attention  torch's own attentions replaced by ones whose heads can be cut
+    vocabulary a table of tokens that became a smaller one
 
 Edits are applied in order to a fresh network; the weights are loaded afterwards.
 """
@@ -14,6 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ptft.compression.layer_parts import update_parts
+from ptft.compression.self_attention import replace_attention
+from ptft.compression.vocabulary import trimmed_embedding
 from ptft.errors import CheckpointError
 
 Shapes = dict[str, tuple[int, ...]]
@@ -25,11 +30,11 @@ class Snapshot:
 
     Attributes:
         tensors: Shape of each parameter and buffer by name.
-        numbers: Whole numbers that modules keep as attributes, by module and attribute.
+        numbers: Whole numbers, and rows of them, that modules keep as attributes, by module and attribute.
     """
 
     tensors: Shapes
-    numbers: dict[str, dict[str, int]]
+    numbers: dict[str, dict[str, Any]]
 
 
 def snapshot(network: nn.Module) -> Snapshot:
@@ -56,7 +61,7 @@ def shapes_edit(before: Snapshot, network: nn.Module, config: Mapping[str, Any] 
     numbers = {}
     for name, values in after.numbers.items():
         if changed := {key: value for key, value in values.items() if before.numbers[name].get(key) != value}:
-            numbers[name] = changed
+            numbers[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
     return {"kind": "shapes", "tensors": tensors, "numbers": numbers, "config": dict(config or {})}
 
 
@@ -66,7 +71,13 @@ def apply_edits(network: nn.Module, edits: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         CheckpointError: An edit does not fit the network.
     """
-    kinds = {"shapes": _apply_shapes, "layers": _apply_layers, "low_rank": _apply_low_rank}
+    kinds = {
+        "shapes": _apply_shapes,
+        "layers": _apply_layers,
+        "low_rank": _apply_low_rank,
+        "attention": _apply_attention,
+        "vocabulary": _apply_vocabulary,
+    }
     for edit in edits:
         try:
             kinds[str(edit["kind"])](network, edit)
@@ -85,6 +96,7 @@ def keep_layers(network: nn.Module, layers: str, keep: Sequence[int]) -> None:
     found = network.get_submodule(layers)
     assert isinstance(found, nn.ModuleList | nn.Sequential), layers
     kept = [found[place] for place in keep]
+    update_parts(network, layers, [name for name, _ in found.named_children()], keep)
     parent, _, name = layers.rpartition(".")
     setattr(network.get_submodule(parent), name, type(found)(kept) if isinstance(found, nn.ModuleList)
             else nn.Sequential(*kept))  # fmt: skip
@@ -144,7 +156,7 @@ def _apply_shapes(network: nn.Module, edit: Mapping[str, Any]) -> None:
     for name, numbers in edit["numbers"].items():
         module = network.get_submodule(name)
         for key, value in numbers.items():
-            setattr(module, key, value)
+            setattr(module, key, tuple(value) if isinstance(value, list) else value)
     _change_config(network, edit.get("config") or {})
     _tie(network)
 
@@ -157,6 +169,17 @@ def _apply_layers(network: nn.Module, edit: Mapping[str, Any]) -> None:
 def _apply_low_rank(network: nn.Module, edit: Mapping[str, Any]) -> None:
     for name, rank in edit["ranks"].items():
         replace_module(network, name, split_layer(network.get_submodule(name), int(rank)))
+
+
+def _apply_attention(network: nn.Module, edit: Mapping[str, Any]) -> None:
+    replace_attention(network, [str(name) for name in edit["modules"]])
+
+
+def _apply_vocabulary(network: nn.Module, edit: Mapping[str, Any]) -> None:
+    table = network.get_submodule(str(edit["embedding"]))
+    if not isinstance(table, nn.Embedding):
+        raise TypeError(f"{edit['embedding']} is no embedding")
+    replace_module(network, str(edit["embedding"]), trimmed_embedding(table, int(edit["rows"]), edit["padding"]))
 
 
 def _change_config(network: nn.Module, changes: Mapping[str, Any]) -> None:
@@ -184,10 +207,12 @@ def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _numbers(module: nn.Module) -> dict[str, int]:
-    """Return the whole numbers among a module's attributes: its channels, features, heads."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, int) and not isinstance(value, bool) and not name.startswith("_")
-    }
+def _numbers(module: nn.Module) -> dict[str, Any]:
+    """Return the whole numbers among a module's attributes: its channels, features, heads, a norm's shape."""
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and _whole(value)}
+
+
+def _whole(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_whole(item) for item in value)
+    return isinstance(value, int) and not isinstance(value, bool)

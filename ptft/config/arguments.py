@@ -23,7 +23,7 @@ _MAX_LENGTH, _MAX_DEPTH = 10_000, 32
 _HYDRA_KEYS = re.compile(
     r"hydra/(launcher|sweeper)|hydra\.(launcher|sweeper)\.[\w.]+|hydra\.run\.dir|hydra\.sweep\.(dir|subdir)|hydra\.verbose"
 )
-OPEN = ("engine.ema.", "engine.swa.", "engine.early_stopping.", "optimizer.phases.", "gate.", "columns.")
+OPEN = ("engine.ema.", "engine.swa.", "engine.early_stopping.", "optimizer.phases.", "gate.", "distil.", "columns.")
 """What may be filled in on the command line although the config holds null or an empty mapping there."""
 _TEXTS = ("input", "prompt", "output", "id")
 """Keys of `predict` whose values are texts and paths: a person quotes them for the shell alone."""

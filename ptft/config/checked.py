@@ -28,6 +28,7 @@ class Checked:
         compared: Further runs that it names.
         resume: The run that is gone on with.
         init_from: Where initial weights come from; those that lie elsewhere are only named.
+        teacher: The run that `distil.teacher=` names.
     """
 
     config: dict[str, Any]
@@ -37,6 +38,7 @@ class Checked:
     compared: tuple[Subject, ...] = ()
     resume: Path | None = None
     init_from: Path | Remote | None = None
+    teacher: Path | None = None
 
 
 def check_each(

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ptft.config import origin
 from ptft.config.arguments import listed_runs, parse_overrides, plain_value
 from ptft.config.checked import Checked, check_each
+from ptft.config.compression import is_unfinished
 from ptft.config.explain import Refusals, describe, explain
 from ptft.config.interpolation import resolve
 from ptft.config.keys import OF_A_RUN
@@ -231,10 +232,15 @@ class Door:
                 found["init_from"] = find_weights(str(config["init_from"]), root)
             except ConfigError as error:
                 problems.append(Problem(f"init_from={config['init_from']}", str(error), COMMAND_LINE))
+        found |= _teacher(config, root, problems, resumed=found["resume"] is not None)
         name = config.get("name")
         taken = name is not None and not is_path(str(name)) and "\0" not in f"{root}{name}"
         if found["resume"] is None and taken and not config.get("overwrite") and not problems:
             place = Path(root) / str(name)
+            if self.verb == "compress" and is_unfinished(place):
+                # Typed again after it was stopped: it goes on, with the stages that are done.
+                found["resume"] = place
+                return found
             if place.exists():
                 go_on = f"resume={name} goes on with it, " if (place / "run.json").is_file() else ""
                 text = f"{place} exists; {go_on}another name= starts beside it, overwrite=true replaces it"
@@ -246,8 +252,24 @@ class Door:
             raise as_error(self.verb, problems)
 
 
+def _teacher(config: dict[str, Any], root: str, problems: list[Problem], *, resumed: bool) -> dict[str, Path]:
+    """Find the run that `distil.teacher=` names; a resumed run knows its own, unless it has moved."""
+    distil = config.get("distil")
+    reference = distil.get("teacher") if isinstance(distil, dict) else None
+    if reference is None or any(problem.key.startswith("distil") for problem in problems):
+        return {}
+    try:
+        return {"teacher": find_run(str(reference), root)}
+    except ConfigError as error:
+        if not resumed:
+            problems.append(Problem(f"distil.teacher={reference}", str(error), COMMAND_LINE))
+        return {}
+
+
 def _without_effect(verb: str, overrides: Sequence[Override]) -> list[Problem]:
     """Return the overrides that an evaluation or a prediction has no use for: it trains nothing."""
+    if verb == "compress":
+        return _without_effect_on_compressing(overrides)
     followed = MEASURES[verb]
     trains = {field.name for field in dataclasses.fields(EngineSettings)} - set(followed)
     what = {"evaluate": "an evaluation", "predict": "a prediction"}[verb]
@@ -257,6 +279,26 @@ def _without_effect(verb: str, overrides: Sequence[Override]) -> list[Problem]:
         if group in TRAINS_ONLY or (group == "engine" and rest.partition(".")[0] in trains):
             text = f"has no effect on {what}; of engine, {', '.join(followed)} have"
             found.append(Problem(str(override.input_line), text, COMMAND_LINE))
+    return found
+
+
+def _without_effect_on_compressing(overrides: Sequence[Override]) -> list[Problem]:
+    """Return the overrides that compressing has no use for: how long its steps train is said by each of them."""
+    hints = {
+        "engine.max": "how long a step trains is said there: compression.steps.<name>.recover=2ep",
+        "engine.stop_at": "how long a step trains is said there: compression.steps.<name>.recover=2ep",
+        "engine.early_stopping": "a step trains as long as it says, and keeps its best weights",
+        "adapt": "compressing trains all weights",
+        "model": "the model is that of the run",
+    }
+    found = []
+    for override in overrides:
+        key = str(override.key_or_group)
+        name = next((name for name in hints if key == name or key.startswith(f"{name}.")), None)
+        if name is not None:
+            found.append(
+                Problem(str(override.input_line), f"has no effect on compressing: {hints[name]}", COMMAND_LINE)
+            )
     return found
 
 

@@ -142,6 +142,7 @@ class _Jobs:
                 compared=checked.compared,
                 resume=checked.resume,
                 init_from=checked.init_from,
+                teacher=checked.teacher,
             )
             return self.command(checked.config, invocation)
         except Interrupted as error:

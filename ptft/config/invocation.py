@@ -37,6 +37,7 @@ class Invocation:
         compared: The others, which are compared with it.
         resume: The run directory that `resume=` (or `auto_resume=true`) continues.
         init_from: The run directory, file or folder that `init_from=` names, or weights that lie elsewhere.
+        teacher: The run directory that `distil.teacher=` names; None for a resumed run that knows it.
     """
 
     verb: str
@@ -51,3 +52,4 @@ class Invocation:
     compared: tuple[Subject, ...] = ()
     resume: Path | None = None
     init_from: Path | Remote | None = None
+    teacher: Path | None = None

@@ -3,8 +3,10 @@
 Plain dataclasses that the check reads as source (see `signature.py`), like the settings of every other part.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ptft.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,27 @@ class GateSettings:
     metric: str
     min: float | None = None
     max: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilSettings:
+    """How a network learns from a trained run beside the task's own loss.
+
+    Attributes:
+        teacher: The run to learn from: a name, `@latest` or a path.
+        checkpoint: `best`, `last` or the step of a checkpoint of it.
+        temperature: What logits are divided by before they are compared (arXiv 1503.02531).
+        share: Share of the teacher's outputs in the loss; the rest is the task's own; 1: labels play no part.
+        hidden: Weight of how far the hidden states of evenly mapped blocks are apart.
+        attention: Weight of how differently the last attention relates tokens, for transformers.
+    """
+
+    teacher: str | int
+    checkpoint: str | int = "best"
+    temperature: PositiveFloat = 4.0
+    share: UnitFloat = 0.9
+    hidden: NonNegativeFloat = 0.0
+    attention: NonNegativeFloat = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +77,7 @@ class TrainingKeys:
         init_partial: Accept weights that fit only in part.
         objective: The metric that decides what is best: `val/accuracy:max`, or a list; null: the task's headline.
         gate: What a metric must reach.
+        distil: A trained run to learn from, and how much; null: none.
     """
 
     command: Literal["pretrain", "finetune"] | None = None
@@ -68,6 +92,7 @@ class TrainingKeys:
     init_partial: bool = False
     objective: str | list[str] | None = None
     gate: GateSettings | None = None
+    distil: DistilSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +153,96 @@ class PredictionKeys:
     offline: bool = False
 
 
-KEYS: dict[str, type[TrainingKeys] | type[EvaluationKeys] | type[PredictionKeys]] = {
+@dataclass(frozen=True, kw_only=True)
+class RecoverySettings:
+    """How a network recovers from what a step did to it: by training, the uncompressed run being its teacher.
+
+    Attributes:
+        lr_scale: Learning rate as a share of the run's own, `optimizer.lr`.
+        temperature: What logits are divided by before they are compared (arXiv 1503.02531).
+        share: Share of the teacher in the loss; the rest is the task's own; 0: no teacher.
+        hidden: Weight of the likeness of hidden states, for transformers.
+        attention: Weight of the likeness of what attention relates, for transformers.
+    """
+
+    lr_scale: PositiveFloat = 0.2
+    temperature: PositiveFloat = 4.0
+    share: UnitFloat = 0.9
+    hidden: NonNegativeFloat = 0.0
+    attention: NonNegativeFloat = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementSettings:
+    """How stages are measured.
+
+    Attributes:
+        threads: Threads of a runtime, and of PyTorch beside it.
+        batch_sizes: Examples of one forward pass whose time is taken.
+        rounds: How often all stages are timed in turn.
+    """
+
+    threads: PositiveInt = 1
+    batch_sizes: list[PositiveInt] = field(default_factory=lambda: [1, 32])
+    rounds: PositiveInt = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionSettings:
+    """A pipeline of compression: named steps in order, what they may cost, how the result is measured.
+
+    Attributes:
+        steps: A component each, by name; null takes one out.
+        max_drop: The most that the headline metric may fall on validation: in points, or in percent of a loss;
+            null: no gate.
+        prefer: Which of the stages that pass is delivered.
+        recovery: How networks recover between steps.
+        measure: How stages are measured.
+        search: Walk ratios and precisions in place of the steps' own, and deliver the Pareto front.
+        ratios: The ratios that a search walks, each going on from the one before.
+        budget: Minutes after which a search begins no further candidate; null: all are tried.
+    """
+
+    steps: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    max_drop: NonNegativeFloat | None = None
+    prefer: Literal["last", "smallest", "fastest"] = "last"
+    recovery: RecoverySettings = RecoverySettings()
+    measure: MeasurementSettings = MeasurementSettings()
+    search: bool = False
+    ratios: list[UnitFloat] = field(default_factory=lambda: [0.25, 0.5, 0.65, 0.8])
+    budget: PositiveFloat | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionKeys:
+    """Keys of `compress`.
+
+    Attributes:
+        command: The verb an experiment is for.
+        run: The run to compress: a name, `@latest` or a path.
+        checkpoint: `best`, `last` or the step of a checkpoint.
+        compression: The steps, and what they may cost.
+    """
+
+    command: Literal["compress"] | None = None
+    run: str | int
+    checkpoint: str | int = "best"
+    compression: CompressionSettings = CompressionSettings()
+    experiment: str | list[str] | None = None
+    name: str | int | None = None
+    output_root: str = "outputs"
+    overwrite: bool = False
+    offline: bool = False
+
+
+Keys = type[TrainingKeys] | type[EvaluationKeys] | type[PredictionKeys] | type[CompressionKeys]
+KEYS: dict[str, Keys] = {
     "pretrain": TrainingKeys,
     "finetune": TrainingKeys,
     "evaluate": EvaluationKeys,
     "predict": PredictionKeys,
+    "compress": CompressionKeys,
 }
 """The keys of each verb."""
-OF_A_RUN = ("evaluate", "predict")
-"""Verbs that start from the config of the run that `run=` names, and train nothing."""
+OF_A_RUN = ("evaluate", "predict", "compress")
+"""Verbs that start from the config of the run that `run=` names."""

@@ -20,12 +20,15 @@ from ptft.config.source import Definition, Source, follow, package_exists, read_
 from ptft.errors import ConfigError
 from ptft.runtime.text import printable
 
-SUPPLIED = {"data": 1, "model": 1, "task": 2, "optimizer": 1, "schedule": 0, "augmentation": 0, "adapt": 0, "logger": 2}
+SUPPLIED = {"data": 1, "model": 1, "task": 2, "optimizer": 1, "schedule": 0, "augmentation": 0, "adapt": 0, "logger": 2,
+            "compression": 0}  # fmt: skip
 """Config groups of components, with how many arguments ptft supplies before those a config may set: augmentations to
 data, the specification to a model, both of them to a task, parameter groups to an optimizer, the run directory and the
 first step to a logger."""
 MAPPINGS = ("augmentation", "logger")
 """Groups that hold any number of components by name."""
+NESTED = {"compression": "steps"}
+"""Groups that hold components by name under one of their keys, beside settings of their own."""
 SETTINGS = {
     "optimizer": ("ptft.optimizer.settings", "OptimizerSettings"),
     "schedule": ("ptft.schedule.settings", "ScheduleSettings"),

@@ -17,14 +17,18 @@ NODE = "saved_run"
 RESUMED = "resumed_run"
 """Name of the root config that stands in for `pretrain` and `finetune` when a run is resumed."""
 _MEASURED = ("data", "model", "task", "augmentation", "adapt", "engine", "experiment")
-"""What these commands take over from the run: how the task was built, not how it was trained."""
-_TAKEN = {"evaluate": (*_MEASURED, "logger"), "predict": _MEASURED}
+"""What these commands take over from the run: how the task was built, and where one trains, how that was done."""
+_TAKEN = {
+    "evaluate": (*_MEASURED, "logger"),
+    "predict": _MEASURED,
+    "compress": (*_MEASURED, "optimizer", "schedule", "logger"),
+}
 MAY_CHANGE = (
     "engine.max", "engine.stop_at", "engine.evaluate_every", "engine.checkpoint_every", "engine.log_every",
     "engine.keep_last", "engine.device", "engine.profile", "logger", "data.num_workers", "data.path", "data.download",
     "data.allow_changed", "data.cache_folder", "data.on_bad_sample", "data.max_bad",
     "offline", "resume", "auto_resume", "name", "output_root", "overwrite", "gate", "command",
-    "init_from", "init_partial", "experiment", "debug",
+    "init_from", "init_partial", "distil.teacher", "experiment", "debug",
 )  # fmt: skip
 """What a resumed run may change: durations, cadence, logging, workers, devices. Weights come from its checkpoint, and
 `experiment` only names where settings came from."""

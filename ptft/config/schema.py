@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from ptft.config.compression import check_compression
 from ptft.config.keys import KEYS
 from ptft.config.kinds import Complaint, Record
 from ptft.config.prediction import check_prediction
 from ptft.config.problems import nearest, shown
-from ptft.config.resolve import MAPPINGS, SUPPLIED, check_component, find_component
+from ptft.config.resolve import MAPPINGS, NESTED, SUPPLIED, check_component, find_component
 from ptft.config.signature import settings_record
 from ptft.config.source import read_source
 from ptft.errors import ConfigError
@@ -23,7 +24,10 @@ _REQUIRED = {
     "finetune": ("data", "model", "task", "optimizer", "schedule", "adapt"),
     "evaluate": ("data", "model", "task"),
     "predict": ("data", "model", "task"),
+    "compress": ("data", "model", "task", "optimizer", "schedule", "adapt"),
 }
+_ONLY = {"compression": ("compress",)}
+"""Groups that some verbs alone take."""
 _METRIC = r"(train|val|test)/[A-Za-z0-9_@.-]+"
 _DURATIONS = ("max", "stop_at", "evaluate_every", "checkpoint_every", "log_every")
 _MAX_NAME = 200
@@ -51,7 +55,11 @@ def check_config(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = 
     complaints += record_of("ptft.engine.settings", "EngineSettings").complaints("engine", engine)
     for group in SUPPLIED:
         node = groups.get(group)
-        if group in MAPPINGS:
+        if group in NESTED:
+            inner = f"{group}.{NESTED[group]}"
+            found = node.get(NESTED[group]) if isinstance(node, Mapping) else None
+            complaints += _check_mapping(group, found, trusted, inner) if isinstance(found, Mapping) else []
+        elif group in MAPPINGS:
             complaints += _check_mapping(group, node, trusted)
         elif node is not None or group in _REQUIRED[verb]:
             complaints += check_component(group, group, node, trusted)
@@ -68,6 +76,10 @@ def complete(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) 
     whole = {key: value for key, value in config.items() if key not in ("debug", "command")}
     for group in MAPPINGS:
         whole[group] = {name: node for name, node in (whole.get(group) or {}).items() if node is not None}
+    for group, inner in NESTED.items():
+        if group in whole:
+            steps = whole[group].get(inner) or {}
+            whole[group] = {**whole[group], inner: {name: node for name, node in steps.items() if node is not None}}
     for group, common in (("optimizer", OptimizerSettings()), ("schedule", ScheduleSettings())):
         if group in whole:
             own = {f.name for f in find_component(group, whole[group]["_target_"], trusted).record.fields}
@@ -81,7 +93,7 @@ def complete(verb: str, config: Mapping[str, Any], trusted: Sequence[str] = ()) 
     defaults = {f.name: f.default for f in dataclasses.fields(KEYS[verb]) if f.default is not dataclasses.MISSING}
     for name, default in defaults.items():
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
-            defaults[name] = whole[name] = {**dataclasses.asdict(default), **(whole.get(name) or {})}
+            defaults[name] = whole[name] = _filled(dataclasses.asdict(default), whole.get(name) or {})
     return {**defaults, **whole, "command": verb}
 
 
@@ -100,34 +112,46 @@ def check_name(name: str) -> str | None:
 # Parts of the check
 
 
+def _filled(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the defaults of those that are not given, nested ones too."""
+    filled = {**defaults, **given}
+    for name, value in defaults.items():
+        if isinstance(value, dict) and value and isinstance(given.get(name), Mapping):
+            filled[name] = _filled(value, given[name])
+    return filled
+
+
 def _names(verb: str) -> set[str]:
     return {f.name for f in keys_of(verb).fields}
 
 
 def _split(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     groups = {key: value for key, value in config.items() if key in SUPPLIED or key in ("engine", "debug")}
-    return {key: value for key, value in config.items() if key not in groups}, groups
+    # A nested group has settings of its own, which are checked as those at the top are.
+    return {key: value for key, value in config.items() if key not in groups or key in NESTED}, groups
 
 
 def _unknown_keys(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
-    known = [*_names(verb), *SUPPLIED, "engine", "debug"]
+    groups = [group for group in SUPPLIED if verb in _ONLY.get(group, (verb,))]
+    known = [*_names(verb), *groups, "engine", "debug"]
     for key in config:
         if key not in known:
             near = nearest(key, known) or f"; it has {', '.join(sorted(known))}"
             yield str(key), f"`ptft {verb}` has no such key{near}"
 
 
-def _check_mapping(group: str, node: Any, trusted: Sequence[str]) -> list[Complaint]:
-    """Check a group that holds any number of components by name; null takes one of them out."""
+def _check_mapping(group: str, node: Any, trusted: Sequence[str], key: str = "") -> list[Complaint]:
+    """Check a mapping of a group's components by name, which stands at `key`; null takes one of them out."""
+    key = key or group
     if node is None:
         return []
     if not isinstance(node, Mapping) or "_target_" in node:
-        return [(group, f"takes a mapping of names to components, found {shown(node)}")]
+        return [(key, f"takes a mapping of names to components, found {shown(node)}")]
     return [
         complaint
         for name, component in node.items()
         if component is not None
-        for complaint in check_component(f"{group}.{name}", group, component, trusted)
+        for complaint in check_component(f"{key}.{name}", group, component, trusted)
     ]
 
 
@@ -135,11 +159,18 @@ def _stray_targets(value: Any, path: tuple[str, ...] = ()) -> Iterator[Complaint
     """Yield keys that other tools would build objects from, where no component stands."""
     for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
         inner = (*path, str(name))
-        depth = 0 if not path else 2 if path[0] in MAPPINGS else 1 if path[0] in SUPPLIED else 0
+        depth = _depth(path[0]) if path else 0
         if name in _MAGIC and not (name == "_target_" and len(path) == depth > 0):
             yield ".".join(inner), f"`{name}` may not stand here: only a component of a group has a `_target_`"
         if isinstance(item, Mapping | list):
             yield from _stray_targets(item, inner)
+
+
+def _depth(group: str) -> int:
+    """Return how deep below the top of a config the components of a group stand; 0: it has none."""
+    if group in NESTED:
+        return 3
+    return 2 if group in MAPPINGS else 1 if group in SUPPLIED else 0
 
 
 def _missing(value: Any, key: str = "") -> Iterator[str]:
@@ -174,6 +205,8 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
             yield "objective", f"takes the form `val/accuracy:max`, found {shown(text)}"
     if verb == "predict":
         yield from check_prediction(config)
+    if verb == "compress":
+        yield from check_compression(config)
     gate = config.get("gate")
     if isinstance(gate, Mapping):
         if not re.fullmatch(_METRIC, str(gate.get("metric"))):

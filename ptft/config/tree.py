@@ -6,8 +6,8 @@ from pathlib import Path
 import ptft
 
 GROUPS = (
-    "model", "data", "task", "optimizer", "schedule", "engine", "augmentation", "adapt", "logger", "experiment",
-    "debug",
+    "model", "data", "task", "optimizer", "schedule", "engine", "augmentation", "adapt", "logger", "compression",
+    "experiment", "debug",
 )  # fmt: skip
 """Every config group."""
 

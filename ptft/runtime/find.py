@@ -11,7 +11,7 @@ from typing import Any
 from ptft.errors import ConfigError
 
 LATEST = "@latest"
-TRAINED = ("pretrain", "finetune")
+TRAINED = ("pretrain", "finetune", "compress")
 """Commands whose runs hold a model."""
 REMOTES = {
     "torchvision": (r"\w+\.\w+", "ResNet18_Weights.IMAGENET1K_V1"),

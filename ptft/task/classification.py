@@ -1,6 +1,5 @@
 """Classification: each example belongs to one of the classes that the data name."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +12,12 @@ from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import ConfigError, DataError
 from ptft.loss.cast import at_least_float32
 from ptft.loss.cross_entropy import cross_entropy_sum, mixed_cross_entropy_sum
+from ptft.loss.distillation import distillation_sum
 from ptft.loss.focal import focal_sum
 from ptft.metric.classification import ClassificationMetrics, decided
 from ptft.task.class_weights import class_weights as weights_of
 from ptft.task.exhibit import Exhibit, chosen_to_explain, label_exhibits, rows_of
+from ptft.task.exporting import network_export
 from ptft.task.gradcam import grad_cam
 from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.types import DropRate, NonNegativeFloat, UnitFloat
@@ -32,6 +33,7 @@ class Classification(Task):
     """
 
     headline = MetricSpec("accuracy", "max", scale=100.0)
+    distils = True
     weights: Tensor | None
 
     def __init__(
@@ -119,6 +121,14 @@ class Classification(Task):
             total = cross_entropy_sum(logits, label, self.label_smoothing, self.weights)
         return StepOutput({"cross_entropy": total})
 
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of examples, whatever they weigh."""
+        return {"distillation": len(batch["index"])}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the divergence from the teacher's probabilities, summed over the examples."""
+        return StepOutput({"distillation": distillation_sum(outputs["logits"], teacher["logits"], temperature)})
+
     @property
     def decided_at(self) -> float | None:
         """The threshold that holds now; None: the likelier class is predicted."""
@@ -178,10 +188,7 @@ class Classification(Task):
 
     def export(self) -> dict[str, ExportSpec]:
         """Return a copy of the network, from what it takes - normalised images, or tokens - to logits."""
-        module = copy.deepcopy(self.model).eval()
-        inputs = dict.fromkeys(self.spec.inputs, self.spec.shape)
-        axes = {0: "batch"} if self.spec.kind == "image" else {0: "batch", 1: "time"}
-        return {"model": ExportSpec(module, inputs, ("logits",), dict.fromkeys(inputs, axes))}
+        return network_export(self.model, self.spec)
 
     def label_names(self) -> tuple[str, ...]:
         """Return the names of the classes."""

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import DataError
 from ptft.loss.cross_entropy import binary_cross_entropy_sum
+from ptft.loss.distillation import binary_distillation_sum
 from ptft.loss.focal import binary_focal_sum
 from ptft.metric.multi_label import MultiLabelMetrics
 from ptft.metric.threshold import USUAL
 from ptft.task.class_weights import class_weights as weights_of
 from ptft.task.exhibit import MOST_MISTAKES, Caption, Exhibit, Gallery
-from ptft.task.task import MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.task.exporting import network_export
+from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.types import NonNegativeFloat, UnitFloat
 
 MOST_TOLD = 5
@@ -28,6 +30,7 @@ class MultiLabel(Task):
     """
 
     headline = MetricSpec("f1_micro", "max", scale=100.0)
+    distils = True
     weights: Tensor | None
 
     def __init__(
@@ -81,6 +84,14 @@ class MultiLabel(Task):
         if self.focal_gamma:
             return StepOutput({"cross_entropy": binary_focal_sum(logits, label, self.focal_gamma, self.weights)})
         return StepOutput({"cross_entropy": binary_cross_entropy_sum(logits, label, self.weights)})
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of pairs of example and label."""
+        return {"distillation": len(batch["index"]) * self.spec.num_classes}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the divergence from the teacher's probability of each label, summed over examples and labels."""
+        return StepOutput({"distillation": binary_distillation_sum(outputs["logits"], teacher["logits"], temperature)})
 
     @property
     def thresholds(self) -> Tensor:
@@ -140,6 +151,10 @@ class MultiLabel(Task):
     def _names(self, marks: Tensor) -> str:
         """Return the names of the labels that (labels,) marks."""
         return ", ".join(self.spec.classes[number] for number in marks.nonzero()[:, 0].tolist())
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from what it takes to logits (B, labels)."""
+        return network_export(self.model, self.spec)
 
     def label_names(self) -> tuple[str, ...]:
         """Return the names of the labels."""

@@ -10,7 +10,8 @@ from ptft.errors import DataError
 from ptft.loss.cast import at_least_float32
 from ptft.metric.regression import RegressionMetrics
 from ptft.task.exhibit import MOST_MISTAKES, Caption, Exhibit, Gallery
-from ptft.task.task import MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.task.exporting import network_export
+from ptft.task.task import ExportSpec, MetricSpec, Outputs, Records, StepOutput, Task
 
 
 class Regression(Task):
@@ -21,6 +22,7 @@ class Regression(Task):
     """
 
     headline = MetricSpec("mse", "min")
+    distils = True
 
     def __init__(self, model: nn.Module, spec: DataSpec, *, standardised: bool = True) -> None:
         """Wrap a network that maps the data's inputs to one number (B, 1).
@@ -58,6 +60,23 @@ class Regression(Task):
         label = ((batch["label"].double() - self.mean) / self.scale).to(value.dtype)
         return StepOutput({"squared_error": (value - label).square().sum()})
 
+    def full_outputs(self, batch: Batch) -> Outputs:
+        """Return `value` (B,) as `forward` does, and `prediction` (B,) in the labels' own unit."""
+        outputs: Outputs = self(batch)
+        return outputs | {"prediction": outputs["value"] * self.scale + self.mean}
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of examples."""
+        return {"distillation": len(batch["index"])}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the squared distances from the teacher's numbers, in this task's scale, summed over the examples.
+
+        Numbers have no temperature.
+        """
+        distance = (outputs["prediction"] - teacher["prediction"].detach()) / self.scale
+        return StepOutput({"distillation": distance.square().sum()})
+
     def make_metrics(self) -> RegressionMetrics:
         """Return fresh metrics."""
         return RegressionMetrics()
@@ -81,6 +100,10 @@ class Regression(Task):
         pairs = zip(records["target"][order].tolist(), records["prediction"][order].tolist(), strict=True)
         captions = tuple(Caption(f"{target:.4g}", f"{found:.4g}", float("nan")) for target, found in pairs)
         return [Gallery("mistakes", "Largest errors", records["index"][order], captions)]
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from what it takes to one number (B, 1), standardised."""
+        return network_export(self.model, self.spec, ("value",))
 
     def _own_unit(self, outputs: Outputs) -> Tensor:
         """Return the predictions in the unit of the labels, (B,) float64 on the CPU."""

@@ -132,6 +132,8 @@ class Task(nn.Module, ABC):
     """What the network must give, a word of `ptft.model.spec`; the model is built for it."""
     mixed_labels: bool = False
     """True: the loss reads `partner_label` and `label_share`, which augmentations that mix images add to a batch."""
+    distils: bool = False
+    """True: its outputs can be compared with those of a teacher (`full_outputs`, `soft_count` and `soft_loss`)."""
     decides: bool = False
     """True: predictions hang on a number, a threshold say, that `fit_decision` chooses on validation."""
     decision: Mapping[str, float] = MappingProxyType({})
@@ -161,6 +163,29 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def loss(self, outputs: Outputs, batch: Batch, phase: str) -> StepOutput:
         """Return the sum of each loss term over the batch."""
+
+    def full_outputs(self, batch: Batch) -> Outputs:
+        """Return the outputs with all that `soft_loss` compares; of most tasks that is what `forward` gives."""
+        outputs: Outputs = self(batch)
+        return outputs
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return how many items stand behind each term of `soft_loss`, as `count` does."""
+        return {}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return how far the outputs are from a teacher's, summed over the batch; what the labels say plays no part.
+
+        Args:
+            outputs: What `full_outputs` gave.
+            teacher: What the teacher's `full_outputs` gave; no gradient flows into it.
+            batch: The batch.
+            temperature: What logits are divided by before they are compared.
+
+        Raises:
+            ConfigError: The task cannot be distilled.
+        """
+        raise ConfigError(f"task {type(self).__name__} cannot be distilled: it gives nothing that a teacher gives too")
 
     @abstractmethod
     def make_metrics(self) -> Metrics:

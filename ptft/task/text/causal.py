@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from ptft.data.data_module import Batch, DataSpec
 from ptft.data.text.tokenizer import TextTokenizer
 from ptft.errors import ConfigError
+from ptft.loss.distillation import distillation_sum
 from ptft.metric.language import LanguageMetrics
 from ptft.runtime.random import Draws
-from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.task.exporting import network_export
+from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.generation import Sampling, Writer
-from ptft.task.text.tokens import IGNORED, chosen, records, sums_by_example, token_outputs
+from ptft.task.text.tokens import IGNORED, chosen, outputs_with_logits, records, sums_by_example, token_outputs
 from ptft.task.text.vocabulary import check_layout, tokenizer_of
 from ptft.types import NonNegativeFloat, NonNegativeInt, PositiveInt, PositiveShare, Seed
 
@@ -31,6 +33,7 @@ class Causal(Task):
 
     headline = MetricSpec("loss", "min")
     labelled = False
+    distils = True
     output = "causal"
 
     def __init__(
@@ -93,6 +96,18 @@ class Causal(Task):
         """Return the negative log likelihood of the next tokens, summed."""
         return StepOutput({"next_token": outputs["token_loss"].sum()})
 
+    def full_outputs(self, batch: Batch) -> Outputs:
+        """Return what `forward` does with gradients, and `logits` (N, vocabulary)."""
+        return outputs_with_logits(self.model, self.spec, batch)
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of tokens with a label."""
+        return {"distillation": chosen(batch).sum()}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the divergence from the teacher's probabilities of all tokens, summed over those with a label."""
+        return StepOutput({"distillation": distillation_sum(outputs["logits"], teacher["logits"], temperature)})
+
     # --- Evaluation ---------------------------------------------------------------------------------------------------
 
     def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
@@ -124,6 +139,10 @@ class Causal(Task):
         tokenizer = tokenizer_of(self.spec)
         texts = [spoken(tokenizer, prompt, new) for prompt, new in zip(prompts, written, strict=True)]
         return {"continued": "\n\n".join(f"{before} || {after}" for before, after in texts)}
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from tokens to logits (B, T, vocabulary) of all of them."""
+        return network_export(self.model, self.spec)
 
     def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the `continuation` of each row's text, and both as `text`.

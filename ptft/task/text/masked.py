@@ -10,12 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from ptft.data.data_module import Batch, DataSpec
+from ptft.loss.distillation import distillation_sum
 from ptft.metric.language import LanguageMetrics
 from ptft.runtime.random import Draws
-from ptft.task.task import Media, MetricSpec, Outputs, Records, StepOutput, Task
+from ptft.task.exporting import network_export
+from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.filling import filled, kept_guesses, masks_as_labels, shown_guesses
 from ptft.task.text.masking import Masking
-from ptft.task.text.tokens import chosen, network_outputs, records, sums_by_example, token_outputs
+from ptft.task.text.tokens import (
+    chosen,
+    network_outputs,
+    outputs_with_logits,
+    records,
+    sums_by_example,
+    token_outputs,
+)
 from ptft.task.text.vocabulary import check_layout, tokenizer_of
 from ptft.types import PositiveInt, PositiveShare, UnitFloat
 
@@ -31,6 +40,7 @@ class Masked(Task):
 
     headline = MetricSpec("loss", "min")
     labelled = False
+    distils = True
     output = "masked"
 
     def __init__(
@@ -93,6 +103,18 @@ class Masked(Task):
         """Return the negative log likelihood of the hidden tokens, summed."""
         return StepOutput({"masked": outputs["token_loss"].sum()})
 
+    def full_outputs(self, batch: Batch) -> Outputs:
+        """Return what `forward` does with gradients, and `logits` (N, vocabulary)."""
+        return outputs_with_logits(self.model, self.spec, batch)
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of hidden tokens."""
+        return {"distillation": chosen(batch).sum()}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the divergence from the teacher's probabilities over the vocabulary, summed over hidden tokens."""
+        return StepOutput({"distillation": distillation_sum(outputs["logits"], teacher["logits"], temperature)})
+
     # --- Evaluation ---------------------------------------------------------------------------------------------------
 
     def before_evaluation(self, loaders: Mapping[str, Iterable[Batch]]) -> None:
@@ -119,6 +141,10 @@ class Masked(Task):
         if not (self._shown and self.spec.files):
             return None
         return {"guesses": shown_guesses(self._shown, tokenizer_of(self.spec))}
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from tokens to logits (B, T, vocabulary) of all of them."""
+        return network_export(self.model, self.spec)
 
     def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return each row's `text` with its masks filled, and the candidates of each of its `masks`."""

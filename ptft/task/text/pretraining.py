@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import DataError
 from ptft.loss.cast import at_least_float32
+from ptft.loss.distillation import distillation_sum
 from ptft.metric.language import LanguageMetrics
 from ptft.runtime.random import Draws
-from ptft.task.task import Outputs, Records, StepOutput
+from ptft.task.exporting import network_export
+from ptft.task.task import ExportSpec, Outputs, Records, StepOutput
 from ptft.task.text.masked import Masked
 from ptft.task.text.vocabulary import check_layout
 from ptft.types import NonNegativeFloat, PositiveInt, PositiveShare, UnitFloat
@@ -107,6 +109,18 @@ class Pretraining(Masked):
         sums = super().loss(outputs, batch, phase).sums | {"next_sentence": _pair_losses(outputs, batch).sum()}
         return StepOutput(sums, coefficients={"next_sentence": self.next_sentence_weight})
 
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of hidden tokens, and of pairs."""
+        return super().soft_count(batch) | {"distillation_pairs": len(batch["next_sentence"])}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return both divergences from the teacher's probabilities: summed over hidden tokens, and over pairs."""
+        sums = super().soft_loss(outputs, teacher, batch, temperature).sums
+        pairs = distillation_sum(outputs["pair_logits"], teacher["pair_logits"], temperature)
+        return StepOutput(
+            sums | {"distillation_pairs": pairs}, coefficients={"distillation_pairs": self.next_sentence_weight}
+        )
+
     # --- Evaluation ---------------------------------------------------------------------------------------------------
 
     def make_metrics(self) -> LanguageMetrics:
@@ -130,6 +144,10 @@ class Pretraining(Masked):
         score = at_least_float32(outputs["pair_logits"]).softmax(dim=1)[:, 0]
         kept = super().evaluation_step(outputs, batch, metrics)
         return kept | {"follows": batch["next_sentence"].cpu(), "score": score.cpu()}
+
+    def export(self) -> dict[str, ExportSpec]:
+        """Return a copy of the network, from tokens to logits (B, T, vocabulary) of all, and (B, 2) of the pairs."""
+        return network_export(self.model, self.spec, ("logits", "pair_logits"))
 
     def predict(self, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return each row's `text` with its masks filled, the candidates of its `masks`, and of pairs also `follows`.

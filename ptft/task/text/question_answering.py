@@ -5,7 +5,6 @@ first token, which stands for no answer; in evaluation the windows of a question
 Only tokens of the text, and that first one, take part: neither padding nor the question changes a loss.
 """
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -17,10 +16,12 @@ from torch import Tensor, nn
 from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import DataError
 from ptft.loss.cast import at_least_float32
+from ptft.loss.distillation import distillation_sum
 from ptft.metric.answers import AnswerMetrics, WindowAnswer, log_add, probability
 from ptft.metric.squad import Unit
+from ptft.task.exporting import network_export
 from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
-from ptft.task.text.spans import best_spans, masked_logits
+from ptft.task.text.spans import best_spans, masked_logits, may_be_chosen
 from ptft.task.text.tokens import window_logits
 from ptft.types import PositiveInt
 
@@ -38,6 +39,7 @@ class QuestionAnswering(Task):
 
     headline = MetricSpec("f1", "max", scale=100.0)
     output = "span"
+    distils = True
 
     def __init__(
         self,
@@ -101,6 +103,16 @@ class QuestionAnswering(Task):
         logits = masked_logits(at_least_float32(outputs["logits"]), _in_text(batch))
         places = torch.stack([batch["start"], batch["end"]], dim=1)  # (B, 2)
         return F.cross_entropy(logits, places, reduction="none").mean(dim=1)
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of windows."""
+        return {"distillation": len(batch["index"])}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the mean divergence from the teacher's probabilities of start and end, summed over the windows."""
+        own, known = (values["logits"].transpose(1, 2) for values in (outputs, teacher))  # (B, 2, T)
+        allowed = may_be_chosen(_in_text(batch))[:, None]
+        return StepOutput({"distillation": distillation_sum(own, known, temperature, allowed) / 2})
 
     # ---- Evaluation -------------------------------------------------------------------------------------------------
 
@@ -227,10 +239,7 @@ class QuestionAnswering(Task):
 
     def export(self) -> dict[str, ExportSpec]:
         """Return a copy of the network, from tokens to logits (B, T, 2)."""
-        module = copy.deepcopy(self.model).eval()
-        inputs = dict.fromkeys(self.spec.inputs, self.spec.shape)
-        axes = {name: {0: "batch", 1: "time"} for name in inputs}
-        return {"model": ExportSpec(module, inputs, ("logits",), axes)}
+        return network_export(self.model, self.spec)
 
 
 def _in_text(batch: Batch) -> Tensor:

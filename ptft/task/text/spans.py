@@ -65,6 +65,13 @@ def _best(logits: Tensor, allowed: Tensor, longest: int, count: int) -> Spans:
     )
 
 
+def may_be_chosen(allowed: Tensor) -> Tensor:
+    """Return `allowed` (B, T) with the first token of each window, which stands for no answer."""
+    first = torch.zeros_like(allowed)
+    first[:, 0] = True
+    return allowed | first
+
+
 def masked_logits(logits: Tensor, allowed: Tensor) -> Tensor:
     """Return logits (B, T, 2) with minus infinity at all tokens that may not be chosen; the first may always be.
 
@@ -72,6 +79,4 @@ def masked_logits(logits: Tensor, allowed: Tensor) -> Tensor:
         logits: (B, T, 2).
         allowed: (B, T) bool, the tokens that an answer may start and end with.
     """
-    first = torch.zeros_like(allowed)
-    first[:, 0] = True  # it stands for no answer
-    return logits.masked_fill(~(allowed | first)[..., None], -torch.inf)
+    return logits.masked_fill(~may_be_chosen(allowed)[..., None], -torch.inf)

@@ -4,7 +4,6 @@ The first token of a word carries its tag, other tokens none. Evaluation and pre
 texts are joined, and an entity counts only if its first word, its last one and its type are right.
 """
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 from ptft.data.data_module import Batch, DataSpec
 from ptft.errors import ConfigError, DataError
 from ptft.loss.cross_entropy import cross_entropy_sum
+from ptft.loss.distillation import distillation_sum
 from ptft.metric.entities import RECORDS, EntityMetrics
 from ptft.metric.tag_set import OUTSIDE, TagSet
 from ptft.task.class_weights import class_weights as weights_of
+from ptft.task.exporting import network_export
 from ptft.task.task import ExportSpec, Media, MetricSpec, Outputs, Records, StepOutput, Task
 from ptft.task.text.tagged_words import SpokenWords, WindowJoiner, choose_tags, fill_in
 from ptft.task.text.tokens import window_logits
@@ -38,6 +39,7 @@ class TokenClassification(Task):
 
     headline = MetricSpec("f1", "max", scale=100.0)
     output = "tags"
+    distils = True
     weights: Tensor | None
 
     def __init__(
@@ -116,6 +118,16 @@ class TokenClassification(Task):
         counts = batch["labels"] >= 0
         logits, label = outputs["logits"][counts], batch["labels"][counts]  # (N, C), (N,)
         return StepOutput({"tags": cross_entropy_sum(logits, label, self.label_smoothing, self.weights)})
+
+    def soft_count(self, batch: Batch) -> dict[str, int | Tensor]:
+        """Return the number of tokens with a tag, whatever they weigh."""
+        return {"distillation": (batch["labels"] >= 0).sum()}
+
+    def soft_loss(self, outputs: Outputs, teacher: Outputs, batch: Batch, temperature: float) -> StepOutput:
+        """Return the divergence from the teacher's probabilities, summed over the tokens with a tag."""
+        counts = batch["labels"] >= 0
+        logits, known = outputs["logits"][counts], teacher["logits"][counts]  # (N, C) each
+        return StepOutput({"distillation": distillation_sum(logits, known, temperature)})
 
     # ---- Evaluation -------------------------------------------------------------------------------------------------
 
@@ -197,10 +209,7 @@ class TokenClassification(Task):
 
     def export(self) -> dict[str, ExportSpec]:
         """Return a copy of the network, from tokens to logits."""
-        module = copy.deepcopy(self.model).eval()
-        inputs = dict.fromkeys(self.spec.inputs, self.spec.shape)
-        axes = {name: {0: "batch", 1: "time"} for name in inputs}
-        return {"model": ExportSpec(module, inputs, ("logits",), axes)}
+        return network_export(self.model, self.spec)
 
     def label_names(self) -> tuple[str, ...]:
         """Return the names of the tags."""

@@ -40,6 +40,11 @@ def window_logits(model: nn.Module, spec: DataSpec, batch: Batch) -> Tensor:
     return torch.cat([model(*part) for part in parts])
 
 
+def outputs_with_logits(model: nn.Module, spec: DataSpec, batch: Batch) -> Outputs:
+    """Return what `token_outputs` does with gradients, and `logits` (N, V) of the chosen tokens."""
+    return _outputs(model, spec, batch, with_prediction=False, with_logits=True)
+
+
 def token_outputs(model: nn.Module, spec: DataSpec, batch: Batch) -> Outputs:
     """Return what a network says of the chosen tokens, reduced at once so that no logits are kept in evaluation.
 
@@ -63,12 +68,16 @@ def token_outputs(model: nn.Module, spec: DataSpec, batch: Batch) -> Outputs:
     return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
 
 
-def _outputs(model: nn.Module, spec: DataSpec, batch: Batch, *, with_prediction: bool) -> Outputs:
+def _outputs(
+    model: nn.Module, spec: DataSpec, batch: Batch, *, with_prediction: bool, with_logits: bool = False
+) -> Outputs:
     logits, *pair_logits = network_outputs(model, spec, batch)
     labels = batch["labels"][chosen(batch)]  # (N,)
     outputs = {"token_loss": F.cross_entropy(at_least_float32(logits), labels, reduction="none")}
     if with_prediction:
         outputs["prediction"] = logits.argmax(dim=1)
+    if with_logits:
+        outputs["logits"] = logits
     return outputs | ({"pair_logits": pair_logits[0]} if pair_logits else {})
 
 

@@ -1,0 +1,163 @@
+"""The stages of a compression, one after the other: each made, exported, judged on validation, and kept.
+
+A stage that breaks the gate is kept for the record; what follows goes on from the last network that passed.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ptft.command.report import summarise
+from ptft.command.stages import PARENT, Stage, StageStore, load_weights, save_weights, stage_key
+from ptft.command.workbench import Workbench, agreement
+from ptft.compression.behind import with_network
+from ptft.compression.cost import count_parameters, multiply_adds, network_inputs, sparsity
+from ptft.compression.export import export_onnx
+from ptft.compression.step import ExportStep, NetworkStep, Step
+from ptft.engine.evaluate import Evaluation
+from ptft.model.artefact import ArtefactNetwork
+from ptft.task.task import Task
+
+
+@dataclass(frozen=True)
+class Named:
+    """A step of a pipeline.
+
+    Attributes:
+        name: Its name in the pipeline.
+        step: The step.
+        settings: Those it was built from.
+    """
+
+    name: str
+    step: Step
+    settings: Mapping[str, Any]
+
+
+class Pipeline:
+    """Makes stages, or finds those that are done already."""
+
+    def __init__(self, bench: Workbench, store: StageStore) -> None:
+        self.bench = bench
+        self.store = store
+        self.stages: list[Stage] = []
+
+    def run(self, steps: Sequence[Named]) -> list[Stage]:
+        """Make the parent and a stage for each step, in order, and return them all."""
+        current = self.parent()
+        for named in steps:
+            stage = self.make(named, current)
+            if stage.network and stage.passed is not False:
+                current = stage
+        return self.stages
+
+    def parent(self) -> Stage:
+        """Return the uncompressed network, exported: what every stage is compared with in its own runtime."""
+        key = stage_key({}, self.bench.held.digest, self._context())
+        found = self.store.find(0, PARENT, key)
+        if found is None:
+            begun = time.monotonic()
+            folder = self.store.begin(0, PARENT, key)
+            export_onnx(self.bench.parent, self.bench.example(), folder / "artefact")
+            found = self._finish(Stage(name=PARENT, folder=folder, key=key), self.bench.parent, begun)
+        return self._add(found)
+
+    def make(self, named: Named, source: Stage) -> Stage:
+        """Return the stage of a step that goes on from another stage's network."""
+        key = stage_key(named.settings, source.key, self._context())
+        number = len(self.stages)
+        found = self.store.find(number, named.name, key)
+        if found is not None:
+            self.bench.builder.console.say(f"{named.name}: done already")
+            return self._add(found)
+        self.bench.builder.console.say(f"{named.name}: {_described(named.settings)}")
+        begun = time.monotonic()
+        folder = self.store.begin(number, named.name, key)
+        task, stage = self.task_of(source), Stage(
+            name=named.name, folder=folder, key=key, source=source.name, settings=dict(named.settings)
+        )  # fmt: skip
+        bench = dataclasses.replace(self.bench, folder=folder)
+        if isinstance(named.step, NetworkStep):
+            edits = [*source.edits, *(dict(edit) for edit in named.step.apply(task, bench))]
+            aliases = save_weights(folder, task)
+            export_onnx(task, self.bench.example(), folder / "artefact")
+            stage = dataclasses.replace(stage, edits=edits, aliases=aliases)
+        else:
+            assert isinstance(named.step, ExportStep), type(named.step)
+            named.step.apply(task, source.artefact, folder / "artefact", bench)
+            stage = dataclasses.replace(stage, network=False)
+        return self._add(self._finish(stage, task, begun))
+
+    def task_of(self, stage: Stage) -> Task:
+        """Return a task with the network of a stage."""
+        if stage.name == PARENT:
+            return with_network(self.bench.parent, _copy_of(self.bench.parent))
+        task = self.bench.network_of(stage.edits)
+        load_weights(stage, task)
+        return task
+
+    def exported(self, stage: Stage) -> Task:
+        """Return a task behind whose `forward` the artefact of a stage stands."""
+        return with_network(self.bench.parent, ArtefactNetwork(stage.artefact, self.bench.threads))
+
+    def evaluation(self, stage: Stage, split: str = "val") -> Evaluation:
+        """Return the evaluation of a stage through its artefact."""
+        return self.bench.evaluation(self.exported(stage), split, with_intervals=True)
+
+    def _finish(self, stage: Stage, task: Task, begun: float) -> Stage:
+        """Judge a stage on validation through its artefact, and write what it is."""
+        result = self.evaluation(stage)
+        value = result.metrics[task.headline.name]
+        allowed = self.bench.allowed_drop()
+        # A ruined network may give no number at all: that is no pass.
+        passed = None if allowed is None else self.bench.drop(value) <= allowed + 1e-12
+        network, inputs = task.get_submodule("model"), network_inputs(task, self.bench.example(1))
+        stage = dataclasses.replace(
+            stage,
+            metrics=summarise(result, "val"),
+            agreement=agreement(self.bench.baseline.records, result.records),
+            drop=self.bench.points(value),
+            passed=passed,
+            parameters=count_parameters(network),
+            multiply_adds=multiply_adds(network, inputs),
+            sparsity=sparsity(network),
+            seconds=round(time.monotonic() - begun, 1),
+        )
+        self.bench.say(self._told(stage, value))
+        return self.store.finish(stage)
+
+    def _told(self, stage: Stage, value: float) -> str:
+        headline = self.bench.parent.headline
+        unit = "points" if headline.mode == "max" else "%"
+        gate = {True: "", None: "", False: f": more than max_drop={self.bench.compression['max_drop']:g}"}[stage.passed]
+        return f"val/{headline.name} {value:.4f}, {stage.drop:+.2f} {unit} lost{gate}; {stage.artefact.bytes:,} bytes"
+
+    def _add(self, stage: Stage) -> Stage:
+        self.stages.append(stage)
+        return stage
+
+    def _context(self) -> dict[str, Any]:
+        """Return what decides of every stage beside its step: how recoveries train, and on what."""
+        config = self.bench.builder.config
+        groups = ("data", "model", "task", "augmentation", "optimizer", "schedule", "engine")
+        return {
+            **{group: config.get(group) for group in groups},
+            "recovery": self.bench.compression["recovery"],
+            "max_drop": self.bench.compression["max_drop"],
+            "fingerprint": self.bench.data.spec.fingerprint,
+        }
+
+
+def _copy_of(task: Task) -> Any:
+    import copy
+
+    return copy.deepcopy(task.get_submodule("model"))
+
+
+def _described(settings: Mapping[str, Any]) -> str:
+    """Return the settings of a step in a line."""
+    name = str(settings["_target_"]).rpartition(".")[2]
+    values = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_" and value is not None)
+    return f"{name} ({values})" if values else name

@@ -1,0 +1,75 @@
+"""Quantization-aware training of a copy of a task, from ranges to the int8 file.
+
+Jacob and others (arXiv 1712.05877), Krishnamoorthi (arXiv 1806.08342): batch norm is folded, ranges are found on
+training examples and frozen, and the network is trained on, through the same loop as ever. Left out: learned ranges.
+"""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ptft.compression import onnx_file
+from ptft.compression.export import export_onnx
+from ptft.compression.fake_quantise import fix_integers
+from ptft.compression.integer_range import needs_reduced_range
+from ptft.compression.integers import quantise_tables, reorder
+from ptft.compression.ranges import fake_quantise
+from ptft.compression.step import Workshop
+from ptft.model.artefact import Artefact, write_artefact
+from ptft.task.task import Task
+
+ROUNDING = 0.1
+"""By how much integers may differ from rounded floats, as a share of the largest output: a value close to the middle
+of two bytes falls either way, and what follows with it."""
+
+
+def train_quantised(
+    task: Task,
+    workshop: Workshop,
+    folder: Path,
+    *,
+    duration: str,
+    samples: int = 512,
+    reduce_range: bool | Literal["auto"] = "auto",
+    exclude: Sequence[str] = (),
+) -> Artefact:
+    """Train a copy of a task with rounded weights and activations, and write it as int8 ONNX.
+
+    Args:
+        task: In evaluation mode, on the CPU; left as it is.
+        workshop: Training examples, and the engine.
+        folder: An empty one.
+        duration: How long to train.
+        samples: Training examples that ranges are found on.
+        reduce_range: As `Qat` has it.
+        exclude: As `Qat` has it.
+
+    Raises:
+        PtftError: The network cannot be exported.
+    """
+    twin = copy.deepcopy(task).eval()
+    reduced = needs_reduced_range() if reduce_range == "auto" else reduce_range
+    names = fake_quantise(twin, lambda: workshop.batches(samples), levels=63 if reduced else 127, exclude=exclude)
+    bits = 7 if reduced else 8
+    workshop.say(f"quantization-aware training for {duration}: {len(names)} layers, weights of {bits} bits")
+    workshop.recover(twin, duration, part="qat")
+    twin.eval()
+    fix_integers(twin)
+    batch = next(workshop.batches(samples))
+    exported = export_onnx(twin, batch, folder, precision="int8", tolerance=ROUNDING)
+    return _finished(exported, bits)
+
+
+def _finished(exported: Artefact, bits: int) -> Artefact:
+    """Return the artefact with what stayed float in its quickest order, tables in int8, and as small as it gets."""
+    import onnx
+
+    model = onnx_file.load(exported.path)
+    reorder(model, [])
+    quantise_tables(model)
+    onnx_file.strip(model)
+    onnx_file.shorten_names(model)
+    onnx.helper.set_model_props(model, {"weight_bits": str(bits)})
+    path = onnx_file.save(model, exported.folder)
+    return write_artefact(exported.folder, "onnxruntime", "int8", path.name, exported.inputs, exported.outputs)
