@@ -131,7 +131,7 @@ class Pipeline:
     def _told(self, stage: Stage, value: float) -> str:
         headline = self.bench.parent.headline
         unit = "points" if headline.mode == "max" else "%"
-        gate = {True: "", None: "", False: f": more than max_drop={self.bench.compression['max_drop']:g}"}[stage.passed]
+        gate = f": more than max_drop={self.bench.compression['max_drop']:g}" if stage.passed is False else ""
         return f"val/{headline.name} {value:.4f}, {stage.drop:+.2f} {unit} lost{gate}; {stage.artefact.bytes:,} bytes"
 
     def _add(self, stage: Stage) -> Stage:

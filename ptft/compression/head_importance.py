@@ -46,7 +46,8 @@ def magnitude(network: nn.Module, groups: Sequence[Group]) -> list[Tensor]:
         squares = torch.zeros(group.count, dtype=torch.float64)
         for axis in group.axes:
             rows = network.get_parameter(axis.tensor).detach().double().movedim(axis.dim, 0)
-            squares += rows.reshape(len(rows), -1).square().sum(1).view(axis.repeats, group.count, group.size).sum(dim=(0, 2)).cpu()
+            each = rows.reshape(len(rows), -1).square().sum(1).cpu()
+            squares += each.view(axis.repeats, group.count, group.size).sum(dim=(0, 2))
         scores.append(squares.sqrt())
     return scores
 

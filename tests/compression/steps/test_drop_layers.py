@@ -27,8 +27,8 @@ from tests.compression.transformers_samples import (
 )
 from tests.compression.workshop import TinyWorkshop
 
-ROWS = {"Bert": ("model.bert.encoder.layer", "num_hidden_layers"), "DistilBert": ("model.distilbert.transformer.layer", "n_layers"),
-        "GPT2": ("model.transformer.h", "n_layer"), "Electra": ("model.electra.encoder.layer", "num_hidden_layers"),
+ROWS = {"Bert": ("model.bert.encoder.layer", "num_hidden_layers"), "GPT2": ("model.transformer.h", "n_layer"),
+        "DistilBert": ("model.distilbert.transformer.layer", "n_layers"), "Electra": ("model.electra.encoder.layer", "num_hidden_layers"),
         "Roberta": ("model.roberta.encoder.layer", "num_hidden_layers")}  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""On training texts no bit of a logit changes; a token that was dropped reads as the unknown one; ids stay as they are."""
+"""On training texts no bit of a logit changes; a token that was dropped reads as the unknown one; ids stay."""
 
 import copy
 import json
