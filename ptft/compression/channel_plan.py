@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ptft.compression.channels import ChannelGroup, depthwise
 
 Of = Literal["multiply_adds", "parameters"]
+Scope = Literal["saving", "global", "layer"]
 
 
 @dataclass
@@ -77,8 +78,8 @@ class Plan:
         initial: Channels of each group before anything was removed.
         max_per_layer: The largest share of them that may go.
         round_to: What the number of channels left is a multiple of, unless it never was.
-        weigh: Whether a channel's importance counts by what it saves.
-        scope: `global`: the least important of all; `layer`: the same share of each group.
+        scope: `saving`: those of the least importance for what each saves; `global`: of the least importance; `layer`:
+            the same share of each group.
     """
 
     groups: Sequence[ChannelGroup]
@@ -87,8 +88,7 @@ class Plan:
     initial: Sequence[int]
     max_per_layer: float
     round_to: int
-    weigh: bool
-    scope: Literal["global", "layer"]
+    scope: Scope
 
     def choose(self, cost: float, target: float) -> list[list[int]]:
         """Return the channels to remove of each group, so that the cost falls to the target or as far as it can.
@@ -132,7 +132,7 @@ class Plan:
             left = group.size - (queue.taken + step) * group.blocks
             return 1 - left / self.initial[place], saving, count
         missed = queue.importance(step)
-        return missed / (saving if self.weigh else count), saving, count
+        return missed / (saving if self.scope == "saving" else count), saving, count
 
 
 class _Queue:

@@ -65,8 +65,8 @@ def export_onnx(
     with _quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                _program(spec, inputs), input_names=list(spec.inputs), output_names=list(spec.outputs),
-                dynamo=True, verbose=False,
+                spec.module, inputs, input_names=list(spec.inputs), output_names=list(spec.outputs),
+                dynamic_shapes=_open_axes(spec), dynamo=True, verbose=False,
             )  # fmt: skip
         except Exception as error:  # whatever the exporter meets in a network
             raise _refused(spec.module, "ONNX", error) from error
@@ -127,9 +127,15 @@ def difference(expected: Any, found: Any) -> float:
 
 
 def _program(spec: ExportSpec, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
-    open_axis = torch.export.Dim.DYNAMIC
-    shapes = tuple(dict.fromkeys(spec.dynamic.get(name, {}), open_axis) for name in spec.inputs)
-    return torch.export.export(spec.module, inputs, dynamic_shapes=shapes, strict=False)
+    recurrent = any(isinstance(module, nn.RNNBase) for module in spec.module.modules())
+    # torch.export unrolls a recurrent layer over the tokens of the example; its draft keeps the layer whole.
+    export = torch.export.draft_export if recurrent else torch.export.export
+    return export(spec.module, inputs, dynamic_shapes=_open_axes(spec), strict=False)
+
+
+def _open_axes(spec: ExportSpec) -> tuple[dict[int, Any], ...]:
+    """Return the open axes of each input as torch.export takes them."""
+    return tuple(dict.fromkeys(spec.dynamic.get(name, {}), torch.export.Dim.DYNAMIC) for name in spec.inputs)
 
 
 def _examples(spec: ExportSpec, batch: Batch) -> tuple[Tensor, ...]:

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,16 +33,26 @@ def rows(name):
     return [{k: v for k, v in row.items() if k not in ("time", "cpu", "examples_per_second")} for row in lines]
 
 
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A folder with one short run called `big`, trained once."""
+    folder = tmp_path_factory.mktemp("big")
+    command = [sys.executable, "-m", "ptft", "finetune", "name=big", "model.hidden=[64]", *SHORT]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture
-def taught(ptft):
-    """A folder with a short run called `big`."""
-    ptft("finetune", "name=big", "model.width=64", *SHORT)
+def taught(ptft, big):
+    """A folder with a copy of `big`."""
+    shutil.copytree(big / "outputs", "outputs")
     return ptft
 
 
 def test_a_run_learns_from_another_and_is_evaluated_without_it(taught, capsys):
     before = {path: path.read_bytes() for path in Path("outputs/big").rglob("*") if path.is_file()}
-    taught("finetune", "name=small", "distil.teacher=big", "distil.temperature=2", "model.width=16", *SHORT)
+    taught("finetune", "name=small", "distil.teacher=big", "distil.temperature=2", "model.hidden=[16]", *SHORT)
     assert "teacher outputs/big, step" in capsys.readouterr().out
     (parent,) = read("small", "run.json")["parents"]
     assert parent["name"] == "big" and parent["as"] == "teacher" and parent["id"] == read("big", "run.json")["id"]
@@ -56,8 +68,10 @@ def test_a_run_learns_from_another_and_is_evaluated_without_it(taught, capsys):
 
 
 def test_a_share_of_nothing_trains_to_the_bit_as_without_a_teacher(taught):
-    taught("finetune", "name=plain", "model.width=16", "engine.ema={}", *SHORT)
-    taught("finetune", "name=none", "distil.teacher=big", "distil.share=0", "model.width=16", "engine.ema={}", *SHORT)
+    taught("finetune", "name=plain", "model.hidden=[16]", "engine.ema={}", *SHORT)
+    taught(
+        "finetune", "name=none", "distil.teacher=big", "distil.share=0", "model.hidden=[16]", "engine.ema={}", *SHORT
+    )
     files = [Path(f"outputs/{name}/model/model.safetensors").read_bytes() for name in ("plain", "none")]
     assert files[0] == files[1]
 
@@ -95,7 +109,7 @@ def test_a_teacher_that_moved_is_named_anew(stopped):
 
 
 def test_another_teacher_of_the_same_name_is_refused(stopped):
-    stopped("finetune", "name=big", "overwrite=true", "model.width=64", "engine.seed=1", *SHORT)
+    stopped("finetune", "name=big", "overwrite=true", "model.hidden=[64]", "engine.seed=1", *SHORT)
     with pytest.raises(CheckpointError, match=r"the teacher outputs/big changed since outputs/a began"):
         stopped("finetune", "resume=a")
 

@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ptft.compression import importance as kinds
-from ptft.compression.channel_plan import Plan, layer_costs
+from ptft.compression.channel_plan import Of, Plan, Scope, layer_costs
 from ptft.compression.channels import ChannelGroup, all_trained, channel_groups
 from ptft.compression.cost import count_parameters, example_inputs, multiply_adds, network_inputs
 from ptft.compression.step import Edit, NetworkStep, Workshop
@@ -33,10 +33,9 @@ class PruneChannels(NetworkStep):
         self,
         *,
         ratio: UnitFloat = 0.5,
-        of: Literal["multiply_adds", "parameters"] = "multiply_adds",
+        of: Of = "multiply_adds",
         importance: Literal["taylor", "magnitude", "group_norm"] = "taylor",
-        scope: Literal["global", "layer"] = "global",
-        weigh: bool = True,
+        scope: Scope = "saving",
         iterations: PositiveInt = 3,
         recover_between: DurationText | None = "1ep",
         recover: DurationText | None = "5ep",
@@ -50,8 +49,8 @@ class PruneChannels(NetworkStep):
             ratio: Share of `of` to remove.
             of: What is counted: multiply-adds of one example, or parameters.
             importance: By what a channel is missed (`ptft.compression.importance`).
-            scope: Whether the least important channels of all layers go, or as large a share of each layer.
-            weigh: Whether importance counts by what a channel saves of `of`.
+            scope: What goes first: of all layers' channels those of the least importance for what each saves of `of`,
+                or (`global`) of the least importance alone; `layer`: as large a share of each layer.
             iterations: Rounds; each removes the same share of what is left.
             recover_between: Training after each round but the last; null: none.
             recover: Training after the last round; null: none.
@@ -59,7 +58,7 @@ class PruneChannels(NetworkStep):
             max_per_layer: The largest share of a layer's channels that may go.
             samples: Training examples that the Taylor importance is measured on.
         """
-        self.ratio, self.of, self.importance, self.scope, self.weigh = ratio, of, importance, scope, weigh
+        self.ratio, self.of, self.importance, self.scope = ratio, of, importance, scope
         self.iterations, self.recover_between, self.recover = iterations, recover_between, recover
         self.round_to, self.max_per_layer, self.samples = round_to, max_per_layer, samples
 
@@ -130,7 +129,6 @@ class PruneChannels(NetworkStep):
                 initial=[sizes.setdefault(group.name, group.size) for group in groups],
                 max_per_layer=self.max_per_layer,
                 round_to=self.round_to,
-                weigh=self.weigh,
                 scope=self.scope,
             )
             chosen = plan.choose(self._cost(network, inputs), target)
