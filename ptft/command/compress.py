@@ -17,7 +17,7 @@ from ptft.command.deliver import deliver
 from ptft.command.held import STAGES, Held, open_held
 from ptft.command.pipeline import Named, Pipeline
 from ptft.command.running import open_run, recorded, withdrawn_if_refused
-from ptft.command.search import search
+from ptft.command.search import search, walked_step
 from ptft.command.stages import Stage, StageStore
 from ptft.command.training import saved_spec
 from ptft.command.weigh import weigh
@@ -59,6 +59,8 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
         with withdrawn_if_refused(own):
             own.save(parents=[_parent(held)])
             steps = build_steps(config["compression"]["steps"], invocation.trusted)
+            if config["compression"]["search"]:
+                walked_step(steps)
             bench = prepare(builder, own, held, steps)
         pipeline = Pipeline(bench, StageStore(own.path / STAGES))
         if config["compression"]["search"]:

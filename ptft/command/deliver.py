@@ -14,7 +14,7 @@ from typing import Any
 from ptft.command import report
 from ptft.command.build import network_of
 from ptft.command.pipeline import Pipeline
-from ptft.command.stages import PARENT, Stage, copy_files, save_weights
+from ptft.command.stages import Stage, copy_files, save_weights
 from ptft.command.weigh import EAGER_NAME, example_arrays, with_test
 from ptft.compression import table
 from ptft.compression.card import Delivered, Lineage, described_inputs, model_card
@@ -36,12 +36,11 @@ def deliver(pipeline: Pipeline, chosen: Stage, results: Sequence[StageResult]) -
     """Write what a compression leaves and return the metrics of its summary; the test split is read here, once."""
     bench = pipeline.bench
     own, headline = bench.own, bench.parent.headline
-    on_test = {PARENT: bench.evaluation(bench.parent, "test", with_intervals=True)}
-    if chosen.name != PARENT:
-        on_test[chosen.name] = pipeline.evaluation(chosen, "test")
-    shown = with_test(
-        results, {EAGER_NAME: on_test[PARENT], **({} if chosen.name == PARENT else on_test)}, headline.name
-    )
+    on_test = {
+        EAGER_NAME: bench.evaluation(bench.parent, "test", with_intervals=True),
+        chosen.name: pipeline.evaluation(chosen, "test"),
+    }
+    shown = with_test(results, on_test, headline.name)
     facts = machine_facts(bench.threads, example_arrays(pipeline))
     _write_model(pipeline, chosen)
     if bench.compression["search"]:
@@ -105,6 +104,7 @@ def _write_front(pipeline: Pipeline, results: Sequence[StageResult]) -> None:
     bench = pipeline.bench
     size = _first_size(pipeline)
     front = pareto(results, size)
+    files.ensure_directory(bench.own.path / "front")
     for stage in pipeline.stages:
         if stage.name in front:
             copy_files(stage.artefact, bench.own.path / "front" / stage.name)
@@ -161,7 +161,7 @@ def _write_report(pipeline: Pipeline, chosen: Stage, results: Sequence[StageResu
 
 def _summary_metrics(chosen: Stage, on_test: Mapping[str, Evaluation], headline: str) -> dict[str, dict[str, Any]]:
     """Return validation's and test's metrics of what is delivered, and on test the parent's and the difference."""
-    parent, found = on_test[PARENT], on_test[chosen.name]
+    parent, found = on_test[EAGER_NAME], on_test[chosen.name]
     metrics = {**chosen.metrics, **report.summarise(found, "test")}
     metrics[f"test/{headline}.parent"] = report.summarise(parent, "test")[f"test/{headline}"]
     if isinstance(parent.source, ExampleMetrics) and isinstance(found.source, ExampleMetrics):

@@ -15,17 +15,8 @@ from ptft.errors import ConfigError
 
 
 def search(pipeline: Pipeline, steps: Sequence[Named], trusted: Sequence[str]) -> list[Stage]:
-    """Make the candidates of a search, within its budget, and return all stages.
-
-    Raises:
-        ConfigError: No step of the pipeline has a ratio to walk.
-    """
-    walked = next((named for named in steps if named.step.walks), None)
-    if walked is None:
-        raise ConfigError(
-            "compression.search=true needs a step with a ratio to walk, such as prune_channels or prune_heads; "
-            "choose such a pipeline: compression=prune_int8"
-        )
+    """Make the candidates of a search, within its budget, and return all stages."""
+    walked = walked_step(steps)
     precisions = [named for named in steps if isinstance(named.step, ExportStep)]
     budget, begun = pipeline.bench.compression["budget"], time.monotonic()
     source, done = pipeline.parent(), 0.0
@@ -46,6 +37,21 @@ def search(pipeline: Pipeline, steps: Sequence[Named], trusted: Sequence[str]) -
         source, done = candidate, ratio
         _forms(pipeline, precisions, candidate, f"{ratio:g}")
     return pipeline.stages
+
+
+def walked_step(steps: Sequence[Named]) -> Named:
+    """Return the step whose ratio a search walks.
+
+    Raises:
+        ConfigError: No step of the pipeline has one.
+    """
+    for named in steps:
+        if named.step.walks:
+            return named
+    raise ConfigError(
+        "compression.search=true needs a step with a ratio to walk, such as prune_channels or prune_heads; "
+        "choose such a pipeline: compression=prune_int8"
+    )
 
 
 def _forms(pipeline: Pipeline, precisions: Sequence[Named], source: Stage, ratio: str) -> None:

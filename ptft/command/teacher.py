@@ -98,7 +98,7 @@ def find_teacher(config: Mapping[str, Any], invocation: Invocation, run: RunDire
             "a new run with its weights starts with init_from= in place of resume="
         )
     settings = DistilSettings(**config["distil"])
-    teacher = RunDirectory.reopen(_folder(before, invocation, settings))
+    teacher = _reopened(before, invocation, settings)
     if teacher.record["command"] not in TRAINED:
         raise ConfigError(
             f"distil.teacher={settings.teacher}: {teacher.path} is a run of {teacher.record['command']}, which trains "
@@ -110,24 +110,31 @@ def find_teacher(config: Mapping[str, Any], invocation: Invocation, run: RunDire
     if before is None:
         entry |= {"step": checkpoint.step, "path": str(teacher.path)}
         run.save(parents=[*run.record.get("parents", []), entry])
-    elif (before["id"], before["checkpoint"]) != (entry["id"], entry["checkpoint"]):
+    elif before["checkpoint"] != checkpoint.digest:
         raise CheckpointError(
-            f"the teacher {teacher.path} changed since {run.path} began: expected run {before['id']}, checkpoint "
-            f"{before['checkpoint'][:12]}, found run {entry['id']}, checkpoint {entry['checkpoint'][:12]}. Bring the "
-            "old one back, or start a new run"
+            f"the teacher {teacher.path} changed since {run.path} began: expected checkpoint "
+            f"{before['checkpoint'][:12]} of step {named}, found {checkpoint.digest[:12]}. Bring the old one back, or "
+            "start a new run"
         )
     return Teacher(teacher, checkpoint, settings)
 
 
-def _folder(before: Mapping[str, Any] | None, invocation: Invocation, settings: DistilSettings) -> Path:
-    """Return where the teacher lies: where it lay when the run began, else where it is named now."""
-    if before is not None and (Path(str(before["path"])) / "run.json").is_file():
-        return Path(str(before["path"]))
-    if invocation.teacher is not None:
-        return invocation.teacher
+def _reopened(before: Mapping[str, Any] | None, invocation: Invocation, settings: DistilSettings) -> RunDirectory:
+    """Open the teacher: where it lay when the run began, else where it is named now.
+
+    Raises:
+        CheckpointError: It is in neither place.
+    """
+    places = [Path(str(before["path"]))] if before is not None else []
+    places += [invocation.teacher] if invocation.teacher is not None else []
+    for place in places:
+        if (place / "run.json").is_file():
+            teacher = RunDirectory.reopen(place)
+            if before is None or teacher.id == before["id"]:
+                return teacher
     raise CheckpointError(
-        f"the teacher {settings.teacher} is no longer at {before['path'] if before else 'its place'}; bring it back, "
-        "or say where it is now: distil.teacher=./folder"
+        f"the teacher that this run began with, run {before['id'] if before else settings.teacher}, is no longer at "
+        f"{' or '.join(map(str, places))}; bring it back, or say where it is now: distil.teacher=./folder"
     )
 
 

@@ -40,7 +40,10 @@ def weigh(pipeline: Pipeline) -> tuple[Stage, list[StageResult]]:
     for stage in stages:
         memory = artefact_memory(stage.artefact, inputs, threads=bench.threads, warn=bench.warn)
         results.append(_of_stage(stage, latencies[stage.name], memory, bench.parent.headline.name))
-    chosen = choose(stages, results, str(bench.compression["prefer"]), sizes[0])
+    prefer = str(bench.compression["prefer"])
+    if prefer == "last" and bench.compression["search"]:
+        prefer = "smallest"  # the order of a search says nothing
+    chosen = choose(stages, results, prefer, sizes[0])
     return chosen, results
 
 

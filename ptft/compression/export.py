@@ -29,9 +29,9 @@ TOLERANCE = 1e-4
 """By how much ONNX Runtime may differ from torch, as a share of the largest output."""
 _TRACED = 2
 """Examples that a network is traced with; one would be taken for a constant."""
-_FEWEST_TOKENS = 3
-"""As few tokens it is traced with: neither one nor as many as there are examples."""
-_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+_TRACED_TOKENS = 4
+"""Tokens of each: neither one nor as many as there are examples; few, as a recurrent layer is unrolled on the way."""
+_LOGGERS = ("root", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 def check_exportable(task: Task) -> None:
@@ -62,10 +62,10 @@ def export_onnx(
     spec = task.export()["model"]
     plain_attention(spec.module)
     inputs = _examples(spec, batch)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                spec.module, inputs, input_names=list(spec.inputs), output_names=list(spec.outputs),
+                spec.module, _traced(spec, inputs), input_names=list(spec.inputs), output_names=list(spec.outputs),
                 dynamic_shapes=_open_axes(spec), dynamo=True, verbose=False,
             )  # fmt: skip
         except Exception as error:  # whatever the exporter meets in a network
@@ -110,10 +110,16 @@ def export_program(task: Task, batch: Batch, path: Path) -> None:
         PtftError: torch cannot export the network.
     """
     spec = task.export()["model"]
+    if any(isinstance(module, nn.RNNBase) for module in spec.module.modules()):
+        raise PtftError(
+            f"{type(spec.module).__name__} cannot be exported as a program of torch.export, which would unroll its "
+            "recurrent layers over one number of tokens; take the ONNX file"
+        )
     buffer = io.BytesIO()
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
-            program = _program(spec, _examples(spec, batch))
+            given = _traced(spec, _examples(spec, batch))
+            program = torch.export.export(spec.module, given, dynamic_shapes=_open_axes(spec), strict=False)
         except Exception as error:  # whatever torch meets in a network
             raise _refused(spec.module, "a program of torch.export", error) from error
         torch.export.save(program, buffer)
@@ -123,14 +129,9 @@ def export_program(task: Task, batch: Batch, path: Path) -> None:
 def difference(expected: Any, found: Any) -> float:
     """Return the largest difference of two networks' outputs, as a share of the largest value expected."""
     pairs = zip(_tuple(expected), _tuple(found), strict=True)
-    return max(float((one - other).abs().max() / one.abs().max().clamp(min=1e-6)) for one, other in pairs)
-
-
-def _program(spec: ExportSpec, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
-    recurrent = any(isinstance(module, nn.RNNBase) for module in spec.module.modules())
-    # torch.export unrolls a recurrent layer over the tokens of the example; its draft keeps the layer whole.
-    export = torch.export.draft_export if recurrent else torch.export.export
-    return export(spec.module, inputs, dynamic_shapes=_open_axes(spec), strict=False)
+    return max(
+        float((one - other).detach().abs().max() / one.detach().abs().max().clamp(min=1e-6)) for one, other in pairs
+    )
 
 
 def _open_axes(spec: ExportSpec) -> tuple[dict[int, Any], ...]:
@@ -141,26 +142,26 @@ def _open_axes(spec: ExportSpec) -> tuple[dict[int, Any], ...]:
 def _examples(spec: ExportSpec, batch: Batch) -> tuple[Tensor, ...]:
     """Return a few rows of a batch as the network's inputs."""
     inputs = tuple(batch[name][:_TRACED] for name in spec.inputs)
-    if len(inputs[0]) < _TRACED:
-        inputs = tuple(torch.cat([value] * _TRACED)[:_TRACED] for value in inputs)
-    return _of_length(spec, inputs, _FEWEST_TOKENS, at_least=True)
+    return tuple(torch.cat([value] * _TRACED)[:_TRACED] for value in inputs)
 
 
-def _of_length(
-    spec: ExportSpec, inputs: tuple[Tensor, ...], length: int, *, at_least: bool = False
-) -> tuple[Tensor, ...]:
+def _traced(spec: ExportSpec, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return what a network is traced with: whatever they hold, they stand for any number of examples and tokens."""
+    return _of_length(spec, inputs, _TRACED_TOKENS)
+
+
+def _of_length(spec: ExportSpec, inputs: tuple[Tensor, ...], length: int) -> tuple[Tensor, ...]:
     """Return inputs of another number of tokens: cut, or padded with 0; images stay as they are."""
     values = []
     for name, value in zip(spec.inputs, inputs, strict=True):
         if 1 in spec.dynamic.get(name, {}):
-            wanted = max(length, value.shape[1]) if at_least else length
-            value = F.pad(value[:, :wanted], (0, max(wanted - value.shape[1], 0)))
+            value = F.pad(value[:, :length], (0, max(length - value.shape[1], 0)))
         values.append(value)
     return tuple(values)
 
 
 def _trials(spec: ExportSpec, inputs: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
-    """Yield inputs of several sizes: as traced, one example, three of half the length, and of the greatest length."""
+    """Yield inputs of several sizes: as given, one example, three of half the length, and of the greatest length."""
     yield inputs
     yield tuple(value[:1] for value in inputs)
     name = next(iter(spec.inputs))
@@ -196,8 +197,8 @@ def _tuple(outputs: Any) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its warnings of what it does itself off the console."""
+def quiet() -> Iterator[None]:
+    """Keep off the console what libraries say of their own inner works while they export or quantise."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels: Mapping[logging.Logger, int] = {logger: logger.level for logger in loggers}
     with warnings.catch_warnings():

@@ -5,18 +5,20 @@ training examples and frozen, and the network is trained on, through the same lo
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from ptft.compression import onnx_file
+from ptft.compression.behind import with_network
 from ptft.compression.export import export_onnx
 from ptft.compression.fake_quantise import fix_integers
 from ptft.compression.integer_range import needs_reduced_range
 from ptft.compression.integers import quantise_tables, reorder
-from ptft.compression.ranges import fake_quantise
+from ptft.compression.ranges import fake_quantise, matching, quantisable
 from ptft.compression.step import Workshop
-from ptft.model.artefact import Artefact, write_artefact
+from ptft.model.artefact import Artefact, ArtefactNetwork, read_artefact, write_artefact
 from ptft.task.task import Task
 
 ROUNDING = 0.1
@@ -59,6 +61,65 @@ def train_quantised(
     batch = next(workshop.batches(samples))
     exported = export_onnx(twin, batch, folder, precision="int8", tolerance=ROUNDING)
     return _finished(exported, bits)
+
+
+def better_by_training(
+    task: Task,
+    quantised: Artefact,
+    workshop: Workshop,
+    *,
+    duration: str,
+    samples: int = 512,
+    reduce_range: bool | Literal["auto"] = "auto",
+    exclude: Sequence[str] = (),
+) -> Artefact:
+    """Return the better of an int8 artefact and one that was trained so, if the first loses more than the gate allows.
+
+    Both are judged by validation.
+
+    Args:
+        task: As for `train_quantised`.
+        quantised: The artefact of post-training quantization; its folder holds the answer in either case.
+        workshop: Evaluates, and tells the gate.
+        duration: How long to train.
+        samples: Training examples that ranges are found on.
+        reduce_range: As `Qat` has it.
+        exclude: As `Qat` has it; expressions found in no layer are passed over.
+
+    Raises:
+        PtftError: The network cannot be exported.
+    """
+    allowed = workshop.allowed_drop()
+    if allowed is None:
+        return quantised
+
+    def evaluate(artefact: Artefact) -> float:
+        return workshop.evaluate(with_network(task, ArtefactNetwork(artefact, threads=workshop.threads)))
+
+    before = evaluate(quantised)
+    if workshop.drop(before) <= allowed:
+        return quantised
+    workshop.say(f"int8 loses {workshop.drop(before):.4g}, more than the {allowed:.4g} that the gate allows; training")
+    layers = quantisable(task.get_submodule("model"))
+    folder = workshop.folder / "qat"
+    folder.mkdir()
+    trained = train_quantised(
+        task, workshop, folder, duration=duration, samples=samples, reduce_range=reduce_range,
+        exclude=[pattern for pattern in exclude if matching(layers, pattern)],
+    )  # fmt: skip
+    after = evaluate(trained)
+    better = math.isnan(before) or task.headline.better(after, before)
+    workshop.say(f"trained it loses {workshop.drop(after):.4g}: {'that one' if better else 'the first'} is kept")
+    return _moved(trained, quantised.folder) if better else quantised
+
+
+def _moved(artefact: Artefact, folder: Path) -> Artefact:
+    """Return an artefact moved into a folder, in the place of what lay there."""
+    for path in folder.iterdir():
+        path.unlink()
+    for path in list(artefact.folder.iterdir()):
+        path.replace(folder / path.name)
+    return read_artefact(folder)
 
 
 def _finished(exported: Artefact, bits: int) -> Artefact:

@@ -20,6 +20,7 @@ from ptft.errors import ConfigError
 from ptft.task.task import Task
 
 Bounds = tuple[float | None, float | None]
+_NODES = ("/Conv", "/Gemm", "/MatMul")
 _RELU6 = 6.0
 _RECENT = 8
 """How many of the last outputs an input is looked for among."""
@@ -41,15 +42,24 @@ def quantisable(network: nn.Module, exclude: Sequence[str] = ()) -> list[str]:
     layers = {name: module for name, module in network.named_modules() if type(module) in KINDS}
     barred: set[str] = set()
     for pattern in exclude:
-        try:
-            found = {name for name in layers if re.search(pattern, name)}
-        except re.error as error:
-            raise ConfigError(f"exclude: {pattern!r} is no regular expression ({error})") from error
+        found = matching(layers, pattern)
         if not found:
             raise ConfigError(f"exclude={pattern} matches no layer of the network; they are {', '.join(layers)}")
         barred |= found
     left = {name: module for name, module in layers.items() if name not in barred}
     return [name for name, module in left.items() if _gains(module)] or list(left)
+
+
+def matching(names: Iterable[str], pattern: str) -> set[str]:
+    """Return the names that a regular expression is found in, as they are or as nodes of ONNX: `head/Gemm`.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        return {name for name in names if any(re.search(pattern, name + end) for end in ("", *_NODES))}
+    except re.error as error:
+        raise ConfigError(f"exclude: {pattern!r} is no regular expression ({error})") from error
 
 
 def _gains(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ptft.compression import onnx_file
-from ptft.compression.export import check_exportable
+from ptft.compression.export import check_exportable, quiet
 from ptft.compression.integer_range import needs_reduced_range
 from ptft.compression.integers import quantise_tables
 from ptft.compression.step import ExportStep, Workshop
@@ -66,10 +66,11 @@ class Int8Dynamic(ExportStep):
         if self.embeddings:
             quantise_tables(model)
         target = workshop.folder / "dynamic.onnx"
-        quantize_dynamic(
-            model, str(target), op_types_to_quantize=["MatMul", "Gemm", "LSTM"], per_channel=self.per_channel,
-            reduce_range=reduce_range, weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
-        )  # fmt: skip
+        with quiet():
+            quantize_dynamic(
+                model, str(target), op_types_to_quantize=["MatMul", "Gemm", "LSTM"], per_channel=self.per_channel,
+                reduce_range=reduce_range, weight_type=QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
+            )  # fmt: skip
         bits = 7 if reduce_range else 8
         workshop.say(f"int8: weights of {bits} bits, activations as they come")
         return write_integers(onnx_file.load(target), folder, exported, bits)

@@ -10,16 +10,18 @@ from typing import Any, Literal
 
 from ptft.compression import onnx_file
 from ptft.compression.calibration import Range, find_ranges
-from ptft.compression.export import check_exportable, rows_of
+from ptft.compression.export import check_exportable, quiet, rows_of
 from ptft.compression.integer_range import needs_reduced_range
 from ptft.compression.integers import choose_nodes, quantise_tables, reorder
+from ptft.compression.quantised_training import better_by_training
+from ptft.compression.ranges import quantisable
 from ptft.compression.step import ExportStep, Workshop
 from ptft.compression.suits import weights_in
 from ptft.data.data_module import DataSpec
 from ptft.errors import ConfigError
 from ptft.model.artefact import Artefact, write_artefact
 from ptft.task.task import Task
-from ptft.types import PositiveFloat, PositiveInt
+from ptft.types import DurationText, PositiveFloat, PositiveInt
 
 
 class Int8Static(ExportStep):
@@ -35,6 +37,7 @@ class Int8Static(ExportStep):
         per_channel: bool = True,
         reduce_range: bool | Literal["auto"] = "auto",
         exclude: list[str] | None = None,
+        qat: DurationText | None = None,
     ) -> None:
         """Set how ranges are found and what stays fp32.
 
@@ -47,6 +50,8 @@ class Int8Static(ExportStep):
             reduce_range: Weights of 7 bits; auto: on processors whose products of bytes would overflow. An artefact of
                 8 bits made elsewhere overflows there too.
             exclude: Regular expressions; nodes whose name (`blocks.0.0/Conv`) one is found in stay fp32; None: none.
+            qat: How long to train with rounded weights if the gate would not be met; the better of both is kept.
+                None: not at all.
 
         Raises:
             ConfigError: The percentile is above 100.
@@ -60,6 +65,7 @@ class Int8Static(ExportStep):
         self.per_channel = per_channel
         self.reduce_range: bool | Literal["auto"] = reduce_range
         self.exclude = tuple(exclude or ())
+        self.qat = qat
 
     def check(self, task: Task, spec: DataSpec) -> None:
         """Find networks of which too little would become int8.
@@ -74,6 +80,8 @@ class Int8Static(ExportStep):
                 "int8_static is for convolutions and linear layers, which hold too little of this network; choose "
                 "steps/int8_dynamic, which knows LSTMs and embeddings too"
             )
+        if self.qat is not None and not quantisable(task.get_submodule("model")):
+            raise ConfigError("int8_static.qat: the network has no layer that can be trained rounded; leave it null")
 
     def apply(self, task: Task, exported: Artefact, folder: Path, workshop: Workshop) -> Artefact:
         """Calibrate on training examples and write the int8 network."""
@@ -87,7 +95,13 @@ class Int8Static(ExportStep):
         )
         model = _quantised(model, chosen, ranges, per_channel=self.per_channel, reduce_range=bits == 7)
         quantise_tables(model)
-        return write_integers(model, folder, exported, bits)
+        artefact = write_integers(model, folder, exported, bits)
+        if self.qat is None:
+            return artefact
+        return better_by_training(
+            task, artefact, workshop, duration=self.qat, samples=self.samples, reduce_range=self.reduce_range,
+            exclude=self.exclude,
+        )  # fmt: skip
 
     def _ranges(self, model: Any, chosen: list[str], exported: Artefact, workshop: Workshop) -> dict[str, Range]:
         def batches() -> Iterator[Any]:
@@ -110,7 +124,8 @@ def prepared(path: Path, folder: Path) -> Any:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     target = folder / "prepared.onnx"
-    quant_pre_process(str(path), str(target), skip_symbolic_shape=True)
+    with quiet():
+        quant_pre_process(str(path), str(target), skip_symbolic_shape=True)
     return onnx_file.load(target)
 
 

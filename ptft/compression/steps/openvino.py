@@ -80,6 +80,7 @@ class OpenVino(ExportStep):
             return nncf.quantize(
                 model,
                 nncf.Dataset(examples),
+                target_device=nncf.TargetDevice.CPU,
                 subset_size=len(examples),
                 model_type=nncf.ModelType.TRANSFORMER if workshop.spec.kind == "text" else None,
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow),

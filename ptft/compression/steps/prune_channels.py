@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ptft.compression import importance as kinds
-from ptft.compression.channel_plan import Of, Plan, Scope, layer_costs
+from ptft.compression.channel_plan import Plan, layer_costs
 from ptft.compression.channels import ChannelGroup, all_trained, channel_groups
 from ptft.compression.cost import count_parameters, example_inputs, multiply_adds, network_inputs
 from ptft.compression.step import Edit, NetworkStep, Workshop
@@ -29,13 +29,15 @@ BATCH = 32
 class PruneChannels(NetworkStep):
     """Removes channels of convolutions and linear layers; the outputs and the pictures' channels stay."""
 
+    walks = ("ratio",)
+
     def __init__(
         self,
         *,
         ratio: UnitFloat = 0.5,
-        of: Of = "multiply_adds",
+        of: Literal["multiply_adds", "parameters"] = "multiply_adds",
         importance: Literal["taylor", "magnitude", "group_norm"] = "taylor",
-        scope: Scope = "saving",
+        scope: Literal["saving", "global", "layer"] = "saving",
         iterations: PositiveInt = 3,
         recover_between: DurationText | None = "1ep",
         recover: DurationText | None = "5ep",

@@ -30,6 +30,8 @@ WIDTHS = ("n_inner", "hidden_dim", "intermediate_size")
 class PruneHeads(NetworkStep):
     """Cuts heads and neurons out of every layer; a layer always keeps one head and `round_to` neurons."""
 
+    walks = ("heads", "feed_forward")
+
     def __init__(
         self,
         *,

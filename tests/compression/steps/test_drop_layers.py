@@ -27,9 +27,14 @@ from tests.compression.transformers_samples import (
 )
 from tests.compression.workshop import TinyWorkshop
 
-ROWS = {"Bert": ("model.bert.encoder.layer", "num_hidden_layers"), "GPT2": ("model.transformer.h", "n_layer"),
-        "DistilBert": ("model.distilbert.transformer.layer", "n_layers"), "Electra": ("model.electra.encoder.layer", "num_hidden_layers"),
-        "Roberta": ("model.roberta.encoder.layer", "num_hidden_layers")}  # fmt: skip
+DEPTH = "num_hidden_layers"
+ROWS = {
+    "Bert": ("model.bert.encoder.layer", DEPTH),
+    "DistilBert": ("model.distilbert.transformer.layer", "n_layers"),
+    "Electra": ("model.electra.encoder.layer", DEPTH),
+    "GPT2": ("model.transformer.h", "n_layer"),
+    "Roberta": ("model.roberta.encoder.layer", DEPTH),
+}
 
 
 class Skipped(nn.Module):
