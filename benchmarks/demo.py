@@ -1,9 +1,9 @@
-"""From nothing to a comparison, on real images: `make demo`, or `python -m benchmarks.demo`.
+"""From nothing to a compressed model, on real images: `make demo`, or `python -m benchmarks.demo`.
 
 Pre-trains a network on the bundled digits without labels, fine-tunes it with three labels a class, trains the same
-network from scratch with the same labels, evaluates both on the test split and compares them. Every step is a `ptft`
-command, printed before it runs; whatever comes out is what the table says. Runs go to outputs/demo-*, and can be made
-again.
+network from scratch with the same labels, evaluates both on the test split and compares them. Then trains one on all
+labels, compresses it and predicts with what was delivered. Every step is a `ptft` command, printed before it runs;
+whatever comes out is what the tables say. Runs go to outputs/demo-*, and can be made again.
 """
 
 import csv
@@ -33,14 +33,29 @@ STEPS = {
     "Evaluate the fine-tuned network on the test split": "evaluate run=demo-ft name=demo-ft-test overwrite=true",
     "Evaluate the one from scratch": "evaluate run=demo-scratch name=demo-scratch-test overwrite=true",
 }
+DIGIT = OUTPUT / "demo-digit.png"
+COMPRESSING = {
+    "Train the digits with all labels": "finetune experiment=vision/digits name=demo-digits overwrite=true",
+    "Compress it: channels pruned, then int8; at most a point may be lost": (
+        "compress run=demo-digits experiment=compress/digits name=demo-small overwrite=true"
+    ),
+    "Predict with what was delivered: a picture of a three": f"predict run=demo-small input={DIGIT}",
+}
 
 
-def run_steps(steps: Mapping[str, str]) -> int:
-    """Print and run each command; return the exit code of the first that fails, or 0."""
+def run_steps(steps: Mapping[str, str], done: int = 0, total: int | None = None) -> int:
+    """Print and run each command; return the exit code of the first that fails, or 0.
+
+    Args:
+        steps: Commands by what they do.
+        done: Steps that came before, as they are numbered.
+        total: How many there are in all; None: these.
+    """
+    total = total or len(steps)
     # Batches are small: more threads would win little here and lose much on a busy machine.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    for number, (title, arguments) in enumerate(steps.items(), start=1):
-        print(f"\n--- {number} of {len(steps)}. {title}\n{shown(arguments)}", flush=True)
+    for number, (title, arguments) in enumerate(steps.items(), start=done + 1):
+        print(f"\n--- {number} of {total}. {title}\n{shown(arguments)}", flush=True)
         code = subprocess.run([sys.executable, "-m", "ptft", *arguments.split()], env=environment).returncode
         if code != 0:
             return code
@@ -99,26 +114,44 @@ def compare(tuned: Path, scratch: Path) -> tuple[Rows, str]:
     return rows, "No clear difference: the interval holds zero."
 
 
+def draw_digit(path: Path) -> None:
+    """Write one of the bundled digits, a three, as a picture."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    pixels = load_digits().images[3] * 15  # 0 to 16, as the data set has them
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
 def main() -> int:
     """Run all steps and show the comparison."""
     started = time.monotonic()
-    code = run_steps(STEPS)
-    if code != 0:
+    total = len(STEPS) + len(COMPRESSING)
+    if code := run_steps(STEPS, total=total):
         return code
+    compare_labels()
+    draw_digit(DIGIT)
+    if code := run_steps(COMPRESSING, done=len(STEPS), total=total):
+        return code
+    runs = [OUTPUT / name / "summary.json" for name in ("demo-ssl", "demo-ft", "demo-scratch", "demo-digits")]
+    training = sum(json.loads(file.read_bytes())["cost"]["seconds"] for file in runs)
+    print(f"\n{time.monotonic() - started:.0f} seconds, {training:.0f} of them training; runs in outputs/demo-*")
+    return 0
+
+
+def compare_labels() -> None:
+    """Show what pre-training gained with 30 labels."""
     from ptft.engine.console import Console
 
     tuned, scratch = OUTPUT / "demo-ft-test", OUTPUT / "demo-scratch-test"
     rows, verdict = compare(tuned, scratch)
-    runs = [OUTPUT / name / "summary.json" for name in ("demo-ssl", "demo-ft", "demo-scratch")]
-    training = sum(json.loads(file.read_bytes())["cost"]["seconds"] for file in runs)
     console = Console()
     console.say("")
     console.table(f"{len(correct(tuned))} test images", rows)
     console.say(verdict)
     console.say("The intervals tell the chance in the test images, for this one training a side;")
     console.say("configs/experiment/vision/digits_few_labels.yaml tells the mean over several.")
-    console.say(f"{time.monotonic() - started:.0f} seconds, {training:.0f} of them training; runs in outputs/demo-*")
-    return 0
 
 
 if __name__ == "__main__":

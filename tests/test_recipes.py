@@ -1,9 +1,14 @@
 """Every YAML that ships builds and trains two steps."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from ptft.cli import _Command
+from ptft.config.hydra_app import launch
 from tests import samples, text_folders
 from tests.tiny_models import transformers_folder
 
@@ -142,7 +147,84 @@ def test_every_debug_preset_runs(ptft, option):
     assert Path("outputs/run/report/profile.json").exists() == (option == "profile")
 
 
-@pytest.mark.parametrize("option", options("experiment"))
+RECOVERIES = {"recover", "recover_between", "duration", "qat"}
+"""Settings of compression steps that say how long they train."""
+
+
+def short_steps(steps):
+    """Return the overrides that make the named steps of a pipeline quick."""
+    found = []
+    for name, step in steps.items():
+        settings = yaml.safe_load((CONFIGS / "compression" / f"{step}.yaml").read_text())
+        found += [f"compression.steps.{name}.{key}=2st" for key in settings if key in RECOVERIES and settings[key]]
+        found += [f"compression.steps.{name}.samples=16" for key in settings if key == "samples"]
+        found += [f"compression.steps.{name}.iterations=1" for key in settings if key == "iterations"]
+    return found
+
+
+def steps_of(pipeline):
+    """Return the step of each name in a pipeline, as `steps/prune_channels`."""
+    defaults = yaml.safe_load((CONFIGS / "compression" / f"{pipeline}.yaml").read_text())["defaults"]
+    pairs = (entry.split("@steps.") for entry in defaults if "@" in entry)
+    return {name: step for step, name in pairs}
+
+
+UNTIMED = ("compression.measure.rounds=1", "compression.measure.batch_sizes=[1]", "compression.measure.memory=false")
+
+
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory):
+    """A folder with two tiny runs to compress: `pictures` and `texts`."""
+    place = tmp_path_factory.mktemp("parents")
+
+    def finetune(*arguments):
+        launch("finetune", arguments, lambda config, invocation: _Command("finetune")(config, invocation))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        finetune(*SHORT[:-1], "name=pictures")
+        table = tiny_data("text/table")
+        deeper = ("model=text/bert_tiny", "model.layers=4", "model.width=16", "model.heads=4", "model.mlp=32")
+        finetune("data=text/table", *table, "data.max_length=16", *deeper, *SHORT[:-1], "name=texts")
+    return place
+
+
+@pytest.mark.parametrize("pipeline", [name for name in options("compression") if not name.startswith("steps/")])
+def test_every_pipeline_compresses(ptft, parents, pipeline):
+    if "openvino" in pipeline:
+        pytest.importorskip("openvino", reason="openvino is an extra")
+        pytest.importorskip("nncf", reason="nncf is an extra")
+    shutil.copytree(parents, ".", dirs_exist_ok=True)
+    steps = steps_of(pipeline)
+    of_texts = any(step in ("steps/prune_heads", "steps/drop_layers", "steps/int8_dynamic") for step in steps.values())
+    parent = "texts" if of_texts else "pictures"
+    ptft("compress", f"run={parent}", f"compression={pipeline}", *short_steps(steps), *UNTIMED, "name=small")
+    assert Path("outputs/small/model/artefact.json").exists()
+    ptft("evaluate", "run=small", "name=evaluated")
+
+
+def test_every_step_is_part_of_a_pipeline():
+    pipelines = [name for name in options("compression") if not name.startswith("steps/")]
+    used = {step for pipeline in pipelines for step in steps_of(pipeline).values()}
+    assert used == {name for name in options("compression") if name.startswith("steps/")}
+
+
+def parent_of(text):
+    """Return the recipe that a recipe of compressing goes on from, as its header says."""
+    return re.search(r"after +ptft finetune experiment=(\S+)", text)[1]
+
+
+@pytest.mark.parametrize("option", [name for name in options("experiment") if name.startswith("compress/")])
+def test_every_recipe_of_compressing_compresses(ptft, option):
+    text = header(option)
+    parent, pipeline = parent_of(text), re.search(r"override /compression: (\S+)", text)[1]
+    ptft("finetune", f"experiment={parent}", *tiny_data(header(parent)), *SHORT[:-1], "name=parent")
+    short = [*short_steps(steps_of(pipeline)), "compression.max_drop=null", "compression.ratios=[0.3]"]
+    ptft("compress", "run=parent", f"experiment={option}", *short, *UNTIMED, "name=small")
+    assert Path("outputs/small/summary.json").exists()
+
+
+@pytest.mark.parametrize("option", [name for name in options("experiment") if not name.startswith("compress/")])
 def test_every_recipe_trains_two_steps(ptft, option):
     text = header(option)
     verb = "pretrain" if "\ncommand: pretrain" in text else "finetune"

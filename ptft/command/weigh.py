@@ -36,9 +36,11 @@ def weigh(pipeline: Pipeline) -> tuple[Stage, list[StageResult]]:
     latencies = measure_stages(
         networks, artefacts, inputs, threads=bench.threads, batch_sizes=sizes, rounds=int(measure["rounds"])
     )
-    results = [_eager(pipeline, latencies[EAGER_NAME], _eager_memory(pipeline, inputs))]
+    memory = _eager_memory(pipeline, inputs) if measure["memory"] else None
+    results = [_eager(pipeline, latencies[EAGER_NAME], memory)]
     for stage in stages:
-        memory = artefact_memory(stage.artefact, inputs, threads=bench.threads, warn=bench.warn)
+        if measure["memory"]:
+            memory = artefact_memory(stage.artefact, inputs, threads=bench.threads, warn=bench.warn)
         results.append(_of_stage(stage, latencies[stage.name], memory, bench.parent.headline.name))
     prefer = str(bench.compression["prefer"])
     if prefer == "last" and bench.compression["search"]:

@@ -60,10 +60,19 @@ def kept_parts(parts: Parts, layers: str, names: Sequence[str], keep: Sequence[i
 
 
 def update_parts(network: nn.Module, layers: str, names: Sequence[str], keep: Sequence[int]) -> None:
-    """Tell a network that keeps its parts as they were found (`_parts`) which layers it still has; see `kept_parts`."""
-    found = getattr(network, "_parts", None)
-    if isinstance(found, Parts) and any(belongs(name, layers) for block in found.blocks for name in block):
-        network._parts = kept_parts(found, layers, names, keep)  # type: ignore[assignment]
+    """Tell a network that keeps its parts as they were found which layers it still has; see `kept_parts`.
+
+    Wrappers of transformers keep them as `_parts`; those of timm and torchvision as a `parts` function of their own.
+    """
+    own = vars(network).get("parts")
+    found = own() if own is not None else getattr(network, "_parts", None)
+    if not isinstance(found, Parts) or not any(belongs(name, layers) for block in found.blocks for name in block):
+        return
+    kept = kept_parts(found, layers, names, keep)
+    if own is not None:
+        network.parts = lambda: kept  # type: ignore[assignment]
+    else:
+        network._parts = kept  # type: ignore[assignment]
 
 
 def _norms(layer: nn.Module) -> tuple[tuple[int, ...], ...]:

@@ -6,7 +6,7 @@ products.
 """
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -41,21 +41,29 @@ def library_network(network: Network) -> Network:
 
 
 def is_pair(module: nn.Sequential) -> bool:
-    """Tell whether a module is two linear layers in the place of one, as `split_layer` makes them."""
+    """Tell whether a module is two layers in the place of one, as `split_layer` makes them."""
     if len(module) != 2:
         return False
     first, second = module
+    if isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d):
+        return first.bias is None and first.groups == second.groups == 1 and second.kernel_size == (1, 1)
     return isinstance(first, nn.Linear) and isinstance(second, nn.Linear) and first.bias is None
 
 
-def product(pair: nn.Sequential) -> nn.Linear:
-    """Return the one linear layer that two in a row are, multiplied in float64."""
+def product(pair: nn.Sequential) -> nn.Linear | nn.Conv2d:
+    """Return the one layer that two in a row are, multiplied in float64."""
     first, second = pair
-    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear), "see is_pair"
-    layer = nn.Linear(first.in_features, second.out_features, bias=second.bias is not None)
+    layer: nn.Linear | nn.Conv2d
+    if isinstance(first, nn.Conv2d):
+        settings: Any = {name: getattr(first, name) for name in ("stride", "padding", "dilation", "padding_mode")}
+        bias = second.bias is not None
+        layer = nn.Conv2d(first.in_channels, second.out_channels, first.kernel_size, bias=bias, **settings)
+    else:
+        layer = nn.Linear(first.in_features, second.out_features, bias=second.bias is not None)
     layer.to(device=first.weight.device, dtype=first.weight.dtype)
     with torch.no_grad():
-        layer.weight.copy_(second.weight.double() @ first.weight.double())
+        weight = second.weight.double().flatten(1) @ first.weight.double().flatten(1)
+        layer.weight.copy_(weight.view_as(layer.weight))
         if second.bias is not None:
             layer.bias.copy_(second.bias)
     return layer.train(pair.training)

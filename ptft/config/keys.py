@@ -180,11 +180,13 @@ class MeasurementSettings:
         threads: Threads of a runtime, and of PyTorch beside it.
         batch_sizes: Examples of one forward pass whose time is taken.
         rounds: How often all stages are timed in turn.
+        memory: Measure the peak memory of each, in processes of their own.
     """
 
     threads: PositiveInt = 1
     batch_sizes: list[PositiveInt] = field(default_factory=lambda: [1, 32])
     rounds: PositiveInt = 15
+    memory: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

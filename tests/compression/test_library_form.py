@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from ptft.compression.attention_layers import find_groups
-from ptft.compression.library_form import library_network
+from ptft.compression.library_form import is_pair, library_network, product
 from ptft.compression.steps.drop_layers import DropLayers
 from ptft.compression.steps.prune_heads import PruneHeads
 from ptft.compression.steps.trim_vocabulary import TrimVocabulary
@@ -68,6 +69,19 @@ def test_what_was_compressed_loads_in_transformers_with_the_same_logits(tmp_path
     assert model.config.num_hidden_layers == 2 and model.get_input_embeddings().weight.shape[0] == 40
     counts = [group.count for group in find_groups(whole)]
     assert counts == [4, 24, 4, 24]
+
+
+def test_two_layers_in_a_row_are_multiplied_back():
+    for layer, features in (
+        (nn.Linear(6, 5), torch.randn(3, 6)),
+        (nn.Linear(6, 5, bias=False), torch.randn(3, 6)),
+        (nn.Conv2d(3, 4, 3, stride=2, padding=1), torch.randn(2, 3, 8, 8)),
+    ):
+        pair = split_layer(layer, 2)
+        assert is_pair(pair)
+        torch.testing.assert_close(product(pair)(features), pair(features), atol=1e-5, rtol=1e-5)
+    assert not is_pair(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)))
+    assert not is_pair(nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU()))
 
 
 def test_a_network_that_is_not_compressed_comes_back_as_it_is(tmp_path):

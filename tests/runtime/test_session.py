@@ -42,7 +42,8 @@ def test_an_unknown_runtime_is_refused(tmp_path):
 
 
 def test_a_missing_runtime_says_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    monkeypatch.setattr("ptft.runtime.openvino_session.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'ptft\[openvino\]'"):
         open_session(adder(tmp_path / "model.onnx"), "openvino")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

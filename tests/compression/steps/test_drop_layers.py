@@ -9,6 +9,7 @@ from torch import nn
 
 from ptft.compression.layer_parts import kept_parts, layer_row
 from ptft.compression.steps.drop_layers import DropLayers, spread
+from ptft.compression.steps.prune_heads import PruneHeads
 from ptft.compression.structure import apply_edits
 from ptft.errors import ConfigError
 from ptft.model.parts import Parts, belongs
@@ -117,3 +118,25 @@ def test_what_cannot_be_dropped_is_refused(tmp_path):
         DropLayers(keep=1).check(vit_task(ResNet(PICTURES, blocks=(1, 1), widths=(8, 16), stem="small")), PICTURES)
     with pytest.raises(ConfigError, match="its layers differ"):
         layer_row(classic("text/lstm", layers=2, hidden=6))
+
+
+def test_a_transformer_of_timm_loses_heads_and_layers_and_tells_its_parts():
+    pytest.importorskip("timm")
+    from timm.models import VisionTransformer
+
+    torch.manual_seed(0)
+    network = VisionTransformer(8, 4, 1, 3, embed_dim=16, depth=3, num_heads=4, mlp_ratio=2)
+    found = Parts(
+        ("patch_embed", "cls_token", "pos_embed"), tuple((f"blocks.{n}",) for n in range(3)), "head", ("norm",)
+    )
+    network.parts = lambda: found
+    task, batch = vit_task(network), picture_batch()
+    fresh, workshop, edits = copy.deepcopy(task), TinyWorkshop(task, batch), []
+    for step in (PruneHeads(recover=None), DropLayers(keep=2, recover=None)):
+        step.check(task, PICTURES)
+        edits += step.apply(task, workshop)
+    assert workshop.said[0] == "pruned 3 layers of 4 heads and 32 neurons to 3 layers of 3 heads and 24 neurons"
+    apply_edits(fresh.model, json.loads(json.dumps(edits)))
+    fresh.load_state_dict(task.state_dict())
+    assert torch.equal(logits_of(fresh, batch), logits_of(task, batch))
+    assert copy.deepcopy(fresh.model).parts().blocks == (("blocks.0",), ("blocks.1",))

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torchvision import models
 
 from ptft.compression.channels import all_trained, channel_groups
 from ptft.compression.cost import count_parameters, multiply_adds
@@ -34,8 +35,11 @@ def grouped():
 
 
 def mobilenet(seed=0):
+    """Torchvision's MobileNet-v2 at a quarter of its width; it tells no parts."""
     torch.manual_seed(seed)
-    return torchvision_classifier(IMAGE_SPEC, architecture="mobilenet_v2")
+    network = models.mobilenet_v2(num_classes=4, width_mult=0.25)
+    network.features[0][0] = nn.Conv2d(1, 8, 3, stride=2, padding=1, bias=False)
+    return network
 
 
 def resnet18(seed=0):
@@ -49,7 +53,7 @@ def convolutions(network):
 
 @pytest.mark.parametrize("of, make", [
     *(("multiply_adds", make) for make in (vgg, resnet, convnet, grouped, mobilenet)),
-    *(("parameters", make) for make in (vgg, resnet, convnet, grouped, resnet18)),
+    *(("parameters", make) for make in (vgg, resnet, convnet, grouped)),
 ])  # fmt: skip
 def test_it_reaches_the_ratio_and_replays_exactly(make, of):
     task, batch = image_task(make()), image_batch(32)
@@ -60,7 +64,7 @@ def test_it_reaches_the_ratio_and_replays_exactly(make, of):
     measure = count_parameters if of == "parameters" else lambda network: multiply_adds(network, (INPUT,))
     removed = 1 - measure(task.model) / measure(parent)
     # One step of four channels (of 32, a channel a group, with group norm) is much of so small a network.
-    assert 0.5 <= removed < (0.52 if count_parameters(parent) > 1e6 else 0.8)
+    assert 0.5 <= removed < (0.52 if make is mobilenet else 0.8)
     assert not workshop.warned
     fresh = make()
     apply_edits(fresh, json.loads(json.dumps([edit])))
@@ -70,11 +74,15 @@ def test_it_reaches_the_ratio_and_replays_exactly(make, of):
 
 
 def test_what_the_plan_expects_is_what_is_counted():
-    task = image_task(resnet18())
-    workshop = TinyWorkshop(task, image_batch(64))
-    step(ratio=0.7, iterations=1).apply(task, workshop)
+    task, batch = image_task(resnet18()), image_batch(32)
+    workshop = TinyWorkshop(task, batch)
+    (edit,) = step(ratio=0.7, iterations=1).apply(task, workshop)
     removed = 1 - multiply_adds(task.model, (INPUT,)) / multiply_adds(workshop.parent.model, (INPUT,))
     assert 0.7 <= removed < 0.705
+    fresh = resnet18()
+    apply_edits(fresh, [edit])
+    fresh.load_state_dict(task.model.state_dict())
+    assert torch.equal(fresh.eval()(batch["image"]), task.model(batch["image"]))
 
 
 @pytest.mark.parametrize("make", [vgg, resnet, mobilenet])
@@ -84,18 +92,17 @@ def test_no_layer_is_emptied_and_it_says_how_far_it_came(make):
     step(ratio=0.99, max_per_layer=1.0).apply(task, workshop)
     assert min(module.out_channels for module in convolutions(task.model)) == 4
     assert task.model(INPUT).shape == (1, 4)
-    if make is not mobilenet:  # which has so many channels that it gets there
-        assert len(workshop.warned) == 1 and "not 99.0%" in workshop.warned[0]
+    assert len(workshop.warned) == 1 and "not 99.0%" in workshop.warned[0]
 
 
-@pytest.mark.parametrize("round_to, make", [(8, mobilenet), (3, resnet18)])
+@pytest.mark.parametrize("round_to, make", [(8, mobilenet), (3, mobilenet)])
 def test_numbers_of_channels_are_multiples(round_to, make):
     task = image_task(make())
     before = [(m.out_channels, m.groups) for m in convolutions(task.model)]
     step(ratio=0.4, round_to=round_to, iterations=1).apply(task, TinyWorkshop(task, image_batch(64)))
     after = [m.out_channels for m in convolutions(task.model)]
     assert all(new == old or new % round_to == 0 for new, (old, _) in zip(after, before, strict=True))
-    assert sum(new != old for new, (old, _) in zip(after, before, strict=True)) > 10
+    assert sum(new != old for new, (old, _) in zip(after, before, strict=True)) > 5
     assert all(m.groups in (1, m.out_channels) for m in convolutions(task.model))
 
 
