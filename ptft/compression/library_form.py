@@ -52,7 +52,8 @@ def is_pair(module: nn.Sequential) -> bool:
 
 def product(pair: nn.Sequential) -> nn.Linear | nn.Conv2d:
     """Return the one layer that two in a row are, multiplied in float64."""
-    first, second = pair
+    layers: Any = tuple(pair)
+    first, second = layers
     layer: nn.Linear | nn.Conv2d
     if isinstance(first, nn.Conv2d):
         settings: Any = {name: getattr(first, name) for name in ("stride", "padding", "dilation", "padding_mode")}
@@ -64,7 +65,7 @@ def product(pair: nn.Sequential) -> nn.Linear | nn.Conv2d:
     with torch.no_grad():
         weight = second.weight.double().flatten(1) @ first.weight.double().flatten(1)
         layer.weight.copy_(weight.view_as(layer.weight))
-        if second.bias is not None:
+        if layer.bias is not None:
             layer.bias.copy_(second.bias)
     return layer.train(pair.training)
 

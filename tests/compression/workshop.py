@@ -97,7 +97,7 @@ class TinyWorkshop:
     def steps(self, duration):
         return Duration.parse(duration).steps(Clock(self.batch_size, len(self.train["index"])))
 
-    def recover(self, task, duration, hooks=(), *, part="recover"):
+    def recover(self, task, duration, hooks=(), *, part="recover", keep="best"):
         self.recovered.append((duration, tuple(hooks), part))
         generator = torch.Generator().manual_seed(self.seed)
         task.train()

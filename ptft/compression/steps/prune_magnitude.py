@@ -70,8 +70,8 @@ class PruneMagnitude(NetworkStep):
         begin, end = round(self.begin * steps), max(round(self.end * steps), 1)
         hook = GradualPruning(masks, target=self.sparsity, begin=min(begin, end - 1), end=end, every=self.update_every)
         masks.put_on()
-        workshop.recover(task, f"{end}st", [hook], part="sparsify")
         # The best weights may be earlier ones, of less sparsity.
+        workshop.recover(task, f"{end}st", [hook], part="sparsify", keep="last")
         masks.tighten(self.sparsity)
         if steps > end:
             workshop.recover(task, f"{steps - end}st", part="settle")

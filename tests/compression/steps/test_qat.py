@@ -119,16 +119,19 @@ def test_a_network_with_nothing_to_quantise_is_refused():
     Qat(exclude=["head"]).check(image_task(vgg()), IMAGE_SPEC)
 
 
-@pytest.mark.parametrize("allowed", [None, 1.0, 0.0])
-def test_int8_trains_when_the_gate_would_not_be_met_and_keeps_the_better(tmp_path, allowed):
-    batch = image_batch(64)
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
     task = image_task(vgg())
-    TinyWorkshop(task, batch).recover(task, "60st")
+    TinyWorkshop(task, image_batch(64)).recover(task, "60st")
+    return task, export_onnx(task, image_batch(64), tmp_path_factory.mktemp("fp32"))
+
+
+@pytest.mark.parametrize("allowed", [None, 1.0, 0.0])
+def test_int8_trains_when_the_gate_would_not_be_met_and_keeps_the_better(learned, tmp_path, allowed):
+    task, exported = learned
     (tmp_path / "work").mkdir()
-    workshop = Keeping(task, batch, folder=tmp_path / "work", allowed=allowed)
-    (tmp_path / "fp32").mkdir()
     (tmp_path / "int8").mkdir()
-    exported = export_onnx(task, batch, tmp_path / "fp32")
+    workshop = Keeping(task, image_batch(64), folder=tmp_path / "work", allowed=allowed)
     # Cutting all activations off at a hundredth ruins what training on ranges of its own does not.
     step = Int8Static(samples=32, method="minmax", scale=0.01, qat="10st")
     artefact = step.apply(task, exported, tmp_path / "int8", workshop)
