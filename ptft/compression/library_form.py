@@ -56,9 +56,9 @@ def product(pair: nn.Sequential) -> nn.Linear | nn.Conv2d:
     first, second = layers
     layer: nn.Linear | nn.Conv2d
     if isinstance(first, nn.Conv2d):
-        settings: Any = {name: getattr(first, name) for name in ("stride", "padding", "dilation", "padding_mode")}
-        bias = second.bias is not None
-        layer = nn.Conv2d(first.in_channels, second.out_channels, first.kernel_size, bias=bias, **settings)
+        names = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        settings: Any = {name: getattr(first, name) for name in names}
+        layer = nn.Conv2d(first.in_channels, second.out_channels, bias=second.bias is not None, **settings)
     else:
         layer = nn.Linear(first.in_features, second.out_features, bias=second.bias is not None)
     layer.to(device=first.weight.device, dtype=first.weight.dtype)
