@@ -16,7 +16,7 @@ from ptft.command.decision import restore_decision
 from ptft.command.deliver import deliver
 from ptft.command.held import STAGES, Held, open_held
 from ptft.command.pipeline import Named, Pipeline
-from ptft.command.running import open_run, recorded, withdrawn_if_refused
+from ptft.command.running import as_yaml, open_run, recorded, withdrawn_if_refused
 from ptft.command.search import search, walked_step
 from ptft.command.stages import Stage, StageStore
 from ptft.command.training import saved_spec
@@ -31,7 +31,11 @@ from ptft.engine.console import Console
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError, GateError
 
-_MAY_DIFFER = ("name", "output_root", "overwrite", "offline", "run")
+_MAY_DIFFER = (
+    "name", "output_root", "overwrite", "offline", "run",
+    "compression.measure", "compression.prefer", "compression.budget",
+)  # fmt: skip
+"""What a stopped compression may be gone on with otherwise: none of it decides of a stage."""
 
 
 def run(config: dict[str, Any], invocation: Invocation) -> float:
@@ -58,6 +62,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
         builder = Builder(config, invocation.trusted, console)
         with withdrawn_if_refused(own):
             own.save(parents=[_parent(held)])
+            own.write_text("config.yaml", as_yaml(config))
             steps = build_steps(config["compression"]["steps"], invocation.trusted)
             if config["compression"]["search"]:
                 walked_step(steps)
@@ -149,7 +154,8 @@ def _check_same(config: Mapping[str, Any], place: Path) -> None:
     now = dict(flat(dict(config)))
     for key in {**before, **now}:
         old, new = before.get(key), now.get(key)
-        if key.partition(".")[0] not in _MAY_DIFFER and old != new and not (old in (None, {}) and new in (None, {})):
+        may = any(key == name or key.startswith(f"{name}.") for name in _MAY_DIFFER)
+        if not may and old != new and not (old in (None, {}) and new in (None, {})):
             raise ConfigError(
                 f"{place} was stopped on its way, with {key}={old}, and now it is {new}: type its own command to go "
                 "on with it, take another name=, or begin anew with overwrite=true"

@@ -160,7 +160,7 @@ class Workbench:
         """
         path = self.folder / part
         builder = self._training_builder(duration)
-        store, student = None, self._student(task)
+        student = self._student(task)
         with self._training_run(path, builder) as run:
             store = CheckpointStore(run.checkpoints, run.id)
             if run.record["status"] != "done":
@@ -179,8 +179,8 @@ class Workbench:
         settings = builder.settings()
         checkpoint = store.load_newest(self.warn) if store.steps() else None
         saved = Plan.from_json(checkpoint.state["plan"]) if checkpoint is not None else None
-        for parameter in student.parameters_of("model").values():
-            parameter.requires_grad_(True)
+        for parameter in student.get_submodule("model").parameters():
+            parameter.requires_grad_(True)  # merged or frozen weights of the run are trained too
         plan = builder.place(student, self.data, settings, saved)
         step = checkpoint.step if checkpoint is not None else 0
         engine = builder.engine(student, self.data, settings, plan, run, step)

@@ -188,10 +188,12 @@ class _NoGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, anchor: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        """Return the values as they are."""
         return tuple(value.view_as(value) for value in values)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Any:
+        """Refuse."""
         raise PtftError("an exported network has no gradients; train the run that it was compressed from")
 
 

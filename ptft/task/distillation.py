@@ -147,6 +147,7 @@ class Distillation(Task):
 
     @decision.setter
     def decision(self, values: Mapping[str, float]) -> None:
+        """Let the task decide by these."""
         self.task.decision = values
 
     @property

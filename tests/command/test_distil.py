@@ -144,7 +144,9 @@ def test_what_is_wrong_is_told_at_the_door(taught):
         taught("finetune", "name=big", "overwrite=true", "distil.teacher=big", *SHORT)
     with pytest.raises(CheckpointError, match="no checkpoint `77`"):
         taught("finetune", "name=x", "distil.teacher=big", "distil.checkpoint=77", *SHORT)
-    with pytest.raises(ConfigError, match=r"distil\.teacher=big: the network of the student.*attention"):
+    with pytest.raises(
+        ConfigError, match=r"distil\.teacher=big: the last block of the network of the student.*attention"
+    ):
         taught("finetune", "name=x", "distil.teacher=big", "distil.attention=1", *SHORT)
     assert not Path("outputs/x").exists()
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptft.config.keys import EvaluationKeys, PredictionKeys, TrainingKeys
-from ptft.config.resolve import MAPPINGS, SUPPLIED, find_component, reserved
+from ptft.config.keys import CompressionKeys, EvaluationKeys, PredictionKeys, TrainingKeys
+from ptft.config.resolve import MAPPINGS, NESTED, SUPPLIED, find_component, reserved
 from ptft.config.tree import GROUPS, builtin_tree
 from ptft.engine.settings import EngineSettings
 
-COMPONENTS = [path for group in SUPPLIED for path in sorted((builtin_tree() / group).rglob("*.yaml"))]
+COMPONENTS = [
+    path for group in SUPPLIED for path in sorted((builtin_tree() / group / NESTED.get(group, "")).rglob("*.yaml"))
+]
 
 
 def read(path):
@@ -26,7 +28,7 @@ def test_the_engine_s_yaml_holds_its_settings_with_their_defaults():
 def test_the_roots_hold_the_top_level_keys_with_their_defaults(verb, keys):
     root = read(builtin_tree() / f"{verb}.yaml")
     groups = {name for entry in root.pop("defaults") if isinstance(entry, dict) for name in entry}
-    assert groups == set(GROUPS)
+    assert groups == set(GROUPS) - {"compression"}
     told = {field.name: field.default for field in dataclasses.fields(keys) if field.name != "experiment"}
     assert root == told
 
@@ -47,6 +49,17 @@ def test_the_root_of_predict_holds_its_keys():
     fields = {field.name: field.default for field in dataclasses.fields(PredictionKeys) if field.name != "experiment"}
     assert root.pop("run") == "???"
     fields.pop("run")
+    assert root == fields
+
+
+def test_the_root_of_compress_holds_its_keys():
+    root = read(builtin_tree() / "compress.yaml")
+    root.pop("defaults")
+    fields = {field.name: field.default for field in dataclasses.fields(CompressionKeys) if field.name != "experiment"}
+    assert root.pop("run") == "???"
+    fields.pop("run")
+    fields["compression"] = dataclasses.asdict(fields["compression"])
+    assert fields["compression"].pop("steps") == {}  # a pipeline brings them
     assert root == fields
 
 
