@@ -6,8 +6,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on a busy machine
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import socket
+import sys
 
 import pytest
+
+sys.modules.setdefault("openvino_telemetry", None)  # OpenVINO reports what it is used for unless it is kept from it
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -191,9 +192,8 @@ def parents(tmp_path_factory):
 
 @pytest.mark.parametrize("pipeline", [name for name in options("compression") if not name.startswith("steps/")])
 def test_every_pipeline_compresses(ptft, parents, pipeline):
-    if "openvino" in pipeline:
-        pytest.importorskip("openvino", reason="openvino is an extra")
-        pytest.importorskip("nncf", reason="nncf is an extra")
+    if "openvino" in pipeline and not (find_spec("openvino") and find_spec("nncf")):
+        pytest.skip("openvino and nncf are an extra")  # importing them here would let them report
     shutil.copytree(parents, ".", dirs_exist_ok=True)
     steps = steps_of(pipeline)
     of_texts = any(step in ("steps/prune_heads", "steps/drop_layers", "steps/int8_dynamic") for step in steps.values())

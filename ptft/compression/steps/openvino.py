@@ -1,4 +1,4 @@
-"""Writes the network for OpenVINO, the fastest int8 on x86 processors: fp32, bf16, or int8 by NNCF.
+"""Writes the network for OpenVINO, another runtime for x86 processors: fp32, bf16, or int8 by NNCF.
 
 NNCF (Kozlov and others, arXiv 2002.08679) calibrates on training examples and corrects what biases lose by rounding.
 Left out: its control of accuracy, as the pipeline measures and gates by itself.
