@@ -1,7 +1,6 @@
 """Another network behind a task's `forward`: an exported one, or one that a step works on."""
 
 import copy
-from typing import cast
 
 from torch import nn
 
@@ -17,7 +16,7 @@ def with_network(task: Task, network: nn.Module) -> Task:
         network: What takes its place; called as the task calls its own.
     """
     # What deepcopy finds in its memo it takes for copied already.
-    return cast(Task, copy.deepcopy(task, {id(task.get_submodule("model")): network}))
+    return copy.deepcopy(task, {id(task.get_submodule("model")): network})
 
 
 def check_single_network(task: Task) -> None:
