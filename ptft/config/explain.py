@@ -45,7 +45,7 @@ def explain(root: str, overrides: Sequence[Override], tree: Tree) -> tuple[list[
     groups = [override for override in overrides if _is_group(override, tree)]
     for override in groups:
         line = str(override.input_line)
-        problem = _unknown_option(override, tree)
+        problem = _unknown_option(override, tree) or _of_another_verb(override, tree, root)
         found = _try(root, [*good, line]) if problem is None else problem
         if isinstance(found, str):
             problems.append(Problem(line, _plainer(found, override), COMMAND_LINE))
@@ -111,6 +111,16 @@ def _is_group(override: Override, tree: Tree) -> bool:
     if isinstance(value, dict) or "." in key:
         return False
     return key in GROUPS or key.startswith("hydra/") or ("/" in key and bool(tree.options(key)))
+
+
+def _of_another_verb(override: Override, tree: Tree, root: str) -> str | None:
+    """Return that a recipe is for another verb, whose groups this one lacks."""
+    name = override.value()
+    file = tree.find(f"experiment/{name}") if override.key_or_group == "experiment" else None
+    found = re.search(r"^command: *(\w+)", file.read_text(encoding="utf-8"), re.MULTILINE) if file else None
+    if found is None or found[1] == root:
+        return None
+    return f"this recipe is for `ptft {found[1]}`; type: ptft {found[1]} experiment={name}"
 
 
 def _unknown_option(override: Override, tree: Tree) -> str | None:

@@ -232,3 +232,27 @@ def test_a_task_without_an_answer_in_its_export_is_refused(ptft):
     with pytest.raises(ConfigError, match="Fine-tune the network on labels first"):
         ptft("compress", "run=ssl", name="no")
     assert not Path("outputs/no").exists()
+
+
+def test_validation_and_test_data_change_no_scale_of_a_calibration(here, monkeypatch):
+    from ptft.data.in_memory import InMemoryImages
+
+    loaders = InMemoryImages.evaluation_loaders
+
+    def perturbed(self, plan):
+        return {
+            name: batches if name == "train" else [{**batch, "image": -3 * batch["image"]} for batch in batches]
+            for name, batches in loaders(self, plan).items()
+        }
+
+    monkeypatch.setattr(InMemoryImages, "evaluation_loaders", perturbed)
+    quick = ("compression.steps.int8.samples=64", "compression.measure.memory=false", *QUICK)
+    call("compress", "run=ft", "compression=int8", *quick, "name=other")
+    monkeypatch.setattr(InMemoryImages, "evaluation_loaders", loaders)
+    call("compress", "run=ft", "compression=int8", *quick, "name=same")
+    files = [Path("outputs", name, "model/model.onnx").read_bytes() for name in ("other", "same")]
+    assert files[0] == files[1]
+    accuracies = [
+        read(f"outputs/{name}/summary.json")["metrics"]["val/accuracy"]["value"] for name in ("other", "same")
+    ]
+    assert accuracies[0] < accuracies[1]
