@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 
+from ptft.errors import ConfigError
 from tests.documents import ROOT, commands_shown, files_shown, write_files
 
 FILES = files_shown("CONTRIBUTING.md")
@@ -39,8 +41,8 @@ def added(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_a_model_a_data_set_and_a_task_are_shown_each_as_one_file_and_one_yaml():
-    assert sorted(name.split("/")[1] for name in FILES) == sorted(2 * ["data", "model", "task"])
+def test_a_model_a_data_set_a_task_and_a_step_are_shown_each_as_one_file_and_one_yaml():
+    assert sorted(name.split("/")[1] for name in FILES) == sorted(2 * ["compression", "data", "model", "task"])
     for name, text in FILES.items():
         if name.endswith(".yaml"):
             module = yaml.safe_load(text)["_target_"].rpartition(".")[0]
@@ -50,7 +52,19 @@ def test_a_model_a_data_set_and_a_task_are_shown_each_as_one_file_and_one_yaml()
             assert not (ROOT / name).exists(), "an example that ships is no addition any more"
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[1] == "compress"], ids=" ".join)
+def test_each_command_compresses(words, added, ptft):
+    mine = ("--plugin", "added", "--config-dir", "configs")
+    ptft("finetune", *SHORT, "name=trained")
+    untimed = ("compression.measure.rounds=1", "compression.measure.memory=false")
+    ptft(*words[1:], "compression.steps.round.bits=2", *untimed, *mine, "name=run")
+    weights = safetensors.torch.load_file("outputs/run/model/torch/network.safetensors")
+    assert all(len(weight.unique()) <= 2**2 + 1 for weight in weights.values() if weight.ndim >= 2)
+    with pytest.raises(ConfigError, match="float32 has 24"):
+        ptft(*words[1:], "compression.steps.round.bits=30", *mine, "name=no")
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[1] != "compress"], ids=" ".join)
 def test_each_command_trains_two_steps(words, added, ptft):
     ptft(*words[1:], "--plugin", "added", "--config-dir", "configs", *SHORT, "name=run")
     run = Path("outputs/run")
@@ -71,7 +85,6 @@ def test_the_examples_go_together_with_pretraining_freezing_and_evaluation(added
 
 @pytest.mark.parametrize("override", ["model.depth=0", "model.dept=2", "task.gamma=-1"])
 def test_the_types_of_an_example_are_its_check(override, added, ptft):
-    from ptft.errors import ConfigError
 
     with pytest.raises(ConfigError, match=override.partition("=")[0]):
         ptft(
