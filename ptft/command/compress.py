@@ -3,6 +3,8 @@
 Choices and the gate look at validation. The test split is read once, at the end: for the parent and what is delivered.
 """
 
+import copy
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,14 +24,20 @@ from ptft.command.stages import Stage, StageStore
 from ptft.command.training import saved_spec
 from ptft.command.weigh import weigh
 from ptft.command.workbench import CPU, Workbench, evaluation_of
-from ptft.compression.behind import check_single_network
+from ptft.compression.behind import check_single_network, with_network
 from ptft.compression.export import check_exportable
+from ptft.compression.step import NetworkStep
 from ptft.config.invocation import Invocation
 from ptft.config.resolve import instantiate
 from ptft.config.saved import flat
+from ptft.data.data_module import BatchPlan, DataModule
 from ptft.engine.console import Console
+from ptft.engine.plan import apply_memory_format
 from ptft.engine.run_dir import RunDirectory
-from ptft.errors import ConfigError, GateError
+from ptft.errors import ConfigError, DataError, GateError
+from ptft.runtime.find import LATEST
+from ptft.task.distillation import Distillation
+from ptft.task.task import Task
 
 _MAY_DIFFER = (
     "name", "output_root", "overwrite", "offline", "run",
@@ -57,7 +65,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
         )
     if invocation.resume is not None:
         _check_same(config, invocation.resume)
-    with open_run(config, invocation) as own, recorded(own, console, typed_again(invocation, own)):
+    with open_run(config, invocation) as own, recorded(own, console, typed_again(invocation, own, parent)):
         console.say(f"run {own.path}: {parent.path}, {held.title}")
         builder = Builder(config, invocation.trusted, console)
         with withdrawn_if_refused(own):
@@ -92,21 +100,25 @@ def prepare(builder: Builder, own: RunDirectory, held: Held, steps: Sequence[Nam
     Raises:
         ConfigError: The task cannot be compressed, a step does not fit, or there is nothing to judge by.
     """
-    data = builder.data(saved_spec(held.run.path))
-    task = held.make(builder, data.spec).to(CPU).eval()
+    trained_on = saved_spec(held.run.path)
+    data = builder.data(trained_on)
+    if trained_on is not None and trained_on.fingerprint != data.spec.fingerprint:
+        if not builder.config["data"].get("allow_changed"):
+            raise DataError(
+                f"these are not the data, or not the split, that {held.run.path} was trained on: what it is judged by "
+                "may hold what it has seen. Bring the old data back; data.allow_changed=true says that this is meant"
+            )
+        builder.console.warn("the data are not those of the run: metrics are too good if they share examples")
+    task = held.task(builder, data.spec).to(CPU).eval()
+    apply_memory_format(task, "contiguous")
     restore_decision(task, held.run.path, builder.console.warn)
     check_single_network(task)
-    check_exportable(task)
-    for named in steps:
-        try:
-            named.step.check(task, data.spec)
-        except ConfigError as error:
-            raise ConfigError(f"compression.steps.{named.name}: {error}") from None
+    check_steps(builder, task, data, steps)
     missing = {"val", "test"} - set(_splits(task, data))
     if missing:
         raise ConfigError(f"these data have no split {' or '.join(sorted(missing))}; compressing is judged by both")
     report.write_preprocessing(own, data.spec)
-    if task.decision:
+    if task.decides:
         own.write_json("model/decision.json", dict(task.decision))
     return Workbench(
         builder=builder,
@@ -120,16 +132,48 @@ def prepare(builder: Builder, own: RunDirectory, held: Held, steps: Sequence[Nam
     )
 
 
-def typed_again(invocation: Invocation, own: RunDirectory) -> str:
-    """Return the command that goes on with a stopped compression: the same one."""
+def check_steps(builder: Builder, task: Task, data: DataModule, steps: Sequence[Named]) -> None:
+    """Find what steps and recoveries cannot do, before anything is trained.
+
+    Raises:
+        ConfigError: A step does not fit, trains for no number of steps, or would be undone by the next.
+    """
+    check_exportable(task)
+    clock = builder.clock(data, builder.settings())
+    sparse = ""
+    for named in steps:
+        try:
+            named.step.check(task, data.spec)
+            for duration in named.durations():
+                duration.steps(clock)
+        except ConfigError as error:
+            raise ConfigError(f"compression.steps.{named.name}: {error}") from None
+        except re.error as error:
+            raise ConfigError(
+                f"compression.steps.{named.name}: `{error.pattern!s}` is no regular expression: {error}"
+            ) from None
+        if sparse and isinstance(named.step, NetworkStep):
+            raise ConfigError(
+                f"compression.steps.{named.name} comes after {sparse}, whose zeros it would fill; put {sparse} last"
+            )
+        sparse = named.name if named.step.undone_by_training else sparse
+    recovery = {key: value for key, value in builder.config["compression"]["recovery"].items() if key != "lr_scale"}
+    if not task.distils:
+        builder.console.say(f"recoveries have no teacher: {type(task).__name__} tells nothing that could be taught")
+    elif recovery["hidden"] or recovery["attention"]:
+        twin = with_network(task, copy.deepcopy(task.get_submodule("model")))
+        Distillation(twin, task, **recovery)  # says what is missing
+
+
+def typed_again(invocation: Invocation, own: RunDirectory, parent: RunDirectory) -> str:
+    """Return the command that goes on with a stopped compression: the same one, of the same run."""
     words = [word for word in invocation.argv if not word.startswith("overwrite=")]
+    words = [f"run={parent.path}" if word == f"run={LATEST}" else word for word in words]
     named = any(word.startswith("name=") for word in words)
     return shlex.join(words if named else [*words, f"name={own.record['name']}"])
 
 
-def _splits(task: Any, data: Any) -> Sequence[str]:
-    from ptft.data.data_module import BatchPlan
-
+def _splits(task: Task, data: DataModule) -> Sequence[str]:
     return tuple(data.evaluation_loaders(BatchPlan(batch_size=1, transform=task.own_transform)))
 
 
@@ -163,14 +207,14 @@ def _check_same(config: Mapping[str, Any], place: Path) -> None:
 
 
 def _check_gate(stages: Sequence[Stage], chosen: Stage, compression: Mapping[str, Any], *, searched: bool) -> None:
-    """Say that a stage broke the gate; a search is there to find out which do, so it fails only if none passes.
+    """Say that a stage broke the gate; a search fails only if no candidate passes.
 
     Raises:
         GateError: One did.
     """
     broken = [stage for stage in stages if stage.passed is False]
-    if not broken or (searched and chosen is not stages[0]):
-        return
+    if not broken or (searched and any(stage.passed for stage in stages[1:])):
+        return  # a search is there to find out what does not pass
     lost = ", ".join(f"{stage.name} (lost {stage.drop:.2f})" for stage in broken)
     raise GateError(
         f"the gate was not met: {lost}, where compression.max_drop={compression['max_drop']:g} is allowed; "

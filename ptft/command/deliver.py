@@ -7,6 +7,7 @@ report/                compression.png, compression.csv, compression.md
 summary.json           written last
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,10 @@ from ptft.compression.plot import scatter
 from ptft.compression.stage_result import StageResult, pareto
 from ptft.engine.evaluate import Evaluation
 from ptft.errors import PtftError
+from ptft.model.artefact import NAME
 from ptft.model.exchange import Exchanges
 from ptft.runtime import files
 from ptft.task.task import ExampleMetrics, Task
-
-TITLES = {"size": "Size", "speed": "Speed", "quality": "Quality"}
 
 
 def deliver(pipeline: Pipeline, chosen: Stage, results: Sequence[StageResult]) -> dict[str, dict[str, Any]]:
@@ -59,7 +59,7 @@ def deliver(pipeline: Pipeline, chosen: Stage, results: Sequence[StageResult]) -
             "measured": [one.to_json() for one in shown],
             "machine": facts,
             "front": sorted(pareto(shown, _first_size(pipeline))),
-            "checkpoint": chosen.artefact.files[chosen.artefact.file],
+            "checkpoint": chosen.artefact.digest,
             "cost": {"seconds": round(sum(stage.seconds for stage in pipeline.stages), 1)},
         },
     )
@@ -70,6 +70,9 @@ def _write_model(pipeline: Pipeline, chosen: Stage) -> None:
     """Write model/: the artefact, and the network it was made from."""
     bench, own = pipeline.bench, pipeline.bench.own
     folder = own.path / "model"
+    files.remove(folder / NAME)  # of a delivery that was stopped, like what else it may have left
+    for name in ("model.onnx", "model.xml", "model.bin", "model.onnx.data"):
+        files.remove(folder / name)
     copy_files(chosen.artefact, folder)
     own.write_json("model/labels.json", list(bench.parent.label_names()))
     config = bench.builder.config
@@ -88,8 +91,6 @@ def _write_model(pipeline: Pipeline, chosen: Stage) -> None:
 
 def _write_network(task: Task, source: Stage, folder: Path) -> None:
     """Write a network of another library in that library's own form, every other as weights with its structure."""
-    import json
-
     network = network_of(task)
     if isinstance(network, Exchanges):
         library_network(network).write_pretrained(folder, task.label_names())
@@ -104,6 +105,7 @@ def _write_front(pipeline: Pipeline, results: Sequence[StageResult]) -> None:
     bench = pipeline.bench
     size = _first_size(pipeline)
     front = pareto(results, size)
+    files.remove(bench.own.path / "front")
     files.ensure_directory(bench.own.path / "front")
     for stage in pipeline.stages:
         if stage.name in front:

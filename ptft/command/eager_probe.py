@@ -27,12 +27,13 @@ def main(arguments: Sequence[str]) -> None:
 
     own, parent, named, arrays, threads, *trusted = arguments
     torch.set_num_threads(int(threads))
-    sys.path.append(str(Path.cwd()))  # where packages of --plugin are looked for
+    if trusted:
+        sys.path.append(str(Path.cwd()))  # where packages of --plugin are looked for
     builder = Builder(yaml.safe_load((Path(own) / "config.yaml").read_bytes()), trusted, Console())
     run = RunDirectory.reopen(Path(parent))
     spec = saved_spec(run.path)
     assert spec is not None, "a run that is compressed knows its data"
-    network = open_held(run, named).make(builder, spec).eval().get_submodule("model")
+    network = open_held(run, named).task(builder, spec).eval().get_submodule("model")
     with np.load(arrays, allow_pickle=False) as batch, torch.inference_mode():
         network(*(torch.from_numpy(batch[name]) for name in batch.files))
     print(report(before))

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from ptft.command.build import Builder
-from ptft.command.source import read_json
 from ptft.data.data_module import DataSpec
 from ptft.engine.checkpoint import CheckpointStore
 from ptft.engine.plan import Plan, apply_attention, apply_memory_format
@@ -115,7 +114,7 @@ def _artefact(run: RunDirectory, named: str) -> Held:
     return Held(
         run=run,
         title=f"{stage} ({artefact.precision}, {artefact.runtime})",
-        digest=artefact.files[artefact.file],
+        digest=artefact.digest,
         step=int(parent.get("step") or 0),
         plan=Plan("cpu", "fp32", "contiguous", 1, torch.get_num_threads()),
         exported=True,
@@ -130,5 +129,4 @@ def _stage_folder(run: RunDirectory, named: str) -> Path:
     if named not in finished:
         there = ", ".join(finished) or "none yet"
         raise CheckpointError(f"checkpoint={named}: {run.path} was compressed and has the stages {there}")
-    read_json(finished[named] / "stage.json")
     return finished[named] / "artefact"

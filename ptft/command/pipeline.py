@@ -3,9 +3,10 @@
 A stage that breaks the gate is kept for the record; what follows goes on from the last network that passed.
 """
 
+import copy
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,12 @@ from ptft.command.workbench import Workbench, agreement
 from ptft.compression.behind import with_network
 from ptft.compression.cost import count_parameters, multiply_adds, network_inputs, sparsity
 from ptft.compression.export import export_onnx
+from ptft.compression.stage_result import drop_of
 from ptft.compression.step import ExportStep, NetworkStep, Step
 from ptft.engine.evaluate import Evaluation
+from ptft.errors import ConfigError
 from ptft.model.artefact import ArtefactNetwork
+from ptft.runtime.duration import Duration
 from ptft.task.task import Task
 
 
@@ -34,6 +38,24 @@ class Named:
     name: str
     step: Step
     settings: Mapping[str, Any]
+
+    def durations(self) -> Iterator[Duration]:
+        """Yield how long it trains, wherever its settings say so.
+
+        Raises:
+            ConfigError: It is said as a share, of which there is no whole.
+        """
+        for key, value in self.settings.items():
+            try:
+                duration = Duration.parse(str(value), key) if isinstance(value, str) else None
+            except ConfigError:
+                continue  # a word
+            if duration is not None and duration.unit == "%":
+                raise ConfigError(
+                    f"{key}={value} is a share, and there is nothing that it is a share of; say 2ep or 500st"
+                )
+            if duration is not None:
+                yield duration
 
 
 class Pipeline:
@@ -93,7 +115,7 @@ class Pipeline:
     def task_of(self, stage: Stage) -> Task:
         """Return a task with the network of a stage."""
         if stage.name == PARENT:
-            return with_network(self.bench.parent, _copy_of(self.bench.parent))
+            return with_network(self.bench.parent, copy.deepcopy(self.bench.parent.get_submodule("model")))
         task = self.bench.network_of(stage.edits)
         load_weights(stage, task)
         return task
@@ -112,13 +134,14 @@ class Pipeline:
         value = result.metrics[task.headline.name]
         allowed = self.bench.allowed_drop()
         # A ruined network may give no number at all: that is no pass.
-        passed = None if allowed is None else self.bench.drop(value) <= allowed + 1e-12
+        within = stage.name == PARENT or (allowed is not None and self.bench.drop(value) <= allowed + 1e-12)
+        passed = None if allowed is None else within
         network, inputs = task.get_submodule("model"), network_inputs(task, self.bench.example(1))
         stage = dataclasses.replace(
             stage,
             metrics=summarise(result, "val"),
             agreement=agreement(self.bench.baseline.records, result.records),
-            drop=self.bench.points(value),
+            drop=drop_of(task.headline, self.bench.baseline.metrics[task.headline.name], value),
             passed=passed,
             parameters=count_parameters(network),
             multiply_adds=multiply_adds(network, inputs),
@@ -148,12 +171,6 @@ class Pipeline:
             "max_drop": self.bench.compression["max_drop"],
             "fingerprint": self.bench.data.spec.fingerprint,
         }
-
-
-def _copy_of(task: Task) -> Any:
-    import copy
-
-    return copy.deepcopy(task.get_submodule("model"))
 
 
 def _described(settings: Mapping[str, Any]) -> str:

@@ -4,12 +4,11 @@ The walk ends where a ratio breaks the gate; the gap to the last that passed is 
 like any others, so that a stopped search goes on.
 """
 
-import time
 from collections.abc import Sequence
 
 from ptft.command.pipeline import Named, Pipeline
 from ptft.command.stages import PARENT, Stage
-from ptft.compression.step import ExportStep
+from ptft.compression.step import ExportStep, NetworkStep
 from ptft.config.resolve import instantiate
 from ptft.errors import ConfigError
 
@@ -18,13 +17,18 @@ def search(pipeline: Pipeline, steps: Sequence[Named], trusted: Sequence[str]) -
     """Make the candidates of a search, within its budget, and return all stages."""
     walked = walked_step(steps)
     precisions = [named for named in steps if isinstance(named.step, ExportStep)]
-    budget, begun = pipeline.bench.compression["budget"], time.monotonic()
+    budget = pipeline.bench.compression["budget"]
     source, done = pipeline.parent(), 0.0
     _forms(pipeline, precisions, source, "0")
+    for named in steps[: steps.index(walked)]:
+        if isinstance(named.step, NetworkStep):
+            before = pipeline.make(named, source)
+            source = before if before.passed is not False else source
+    whole = source
     ratios = list(pipeline.bench.compression["ratios"])
     halved = False
     while ratios:
-        if budget is not None and (time.monotonic() - begun) / 60 >= budget:
+        if budget is not None and sum(stage.seconds for stage in pipeline.stages) / 60 >= budget:
             pipeline.bench.warn(f"the budget of {budget:g} minutes is used up; not tried: {_listed(ratios)}")
             break
         ratio = ratios.pop(0)
@@ -34,7 +38,7 @@ def search(pipeline: Pipeline, steps: Sequence[Named], trusted: Sequence[str]) -
                 break
             ratios, halved = [round((done + ratio) / 2, 3)], True
             continue
-        source, done = candidate, ratio
+        source, done = candidate, _gone(walked, whole, candidate, ratio)
         _forms(pipeline, precisions, candidate, f"{ratio:g}")
     return pipeline.stages
 
@@ -45,8 +49,13 @@ def walked_step(steps: Sequence[Named]) -> Named:
     Raises:
         ConfigError: No step of the pipeline has one.
     """
-    for named in steps:
+    for place, named in enumerate(steps):
         if named.step.walks:
+            if late := [one.name for one in steps[place + 1 :] if isinstance(one.step, NetworkStep)]:
+                raise ConfigError(
+                    f"compression.search=true walks {named.name}, after which no step may change the network: put "
+                    f"{', '.join(late)} before it or take it out (compression.steps.{late[0]}=null)"
+                )
             return named
     raise ConfigError(
         "compression.search=true needs a step with a ratio to walk, such as prune_channels or prune_heads; "
@@ -63,9 +72,17 @@ def _forms(pipeline: Pipeline, precisions: Sequence[Named], source: Stage, ratio
 
 def _with_ratio(walked: Named, ratio: float, done: float, trusted: Sequence[str]) -> Named:
     """Return a step that takes away what is missing to a ratio of the parent, where `done` of it is gone already."""
-    share = 1 - (1 - ratio) / (1 - done)
+    share = max(1 - (1 - ratio) / (1 - done), 0.0)
     settings = {**walked.settings, **dict.fromkeys(walked.step.walks, round(share, 6))}
     return Named(f"{walked.name}-{ratio:g}", instantiate(settings, trusted=trusted, group="compression"), settings)
+
+
+def _gone(walked: Named, whole: Stage, candidate: Stage, ratio: float) -> float:
+    """Return which share is gone: as counted where the step counts, as channels go in bundles, else as asked for."""
+    counted = {"multiply_adds": "multiply_adds", "parameters": "parameters"}.get(str(walked.settings.get("of")))
+    if counted is None:
+        return ratio
+    return 1 - float(getattr(candidate, counted)) / float(getattr(whole, counted))
 
 
 def _listed(ratios: Sequence[float]) -> str:

@@ -46,6 +46,12 @@ def read_source(path: Path, network: nn.Module | None = None) -> tuple[Mapping[s
             return _in_parts(folder / INDEX), _labels(folder)
     if (run / "run.json").is_file():
         record = RunDirectory.reopen(run)
+        if record.record["command"] == "compress":
+            parent = (record.record.get("parents") or [{}])[0].get("name")
+            raise CheckpointError(
+                f"{run} was compressed, and an artefact is trained no further; start from the run that it came from: "
+                f"init_from={parent}"
+            )
         checkpoint = CheckpointStore(record.checkpoints, record.id).load_named(step[1] if step else "best")
         if any(MARK in name for name in checkpoint.tensors):
             raise CheckpointError(

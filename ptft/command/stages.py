@@ -28,6 +28,7 @@ from ptft.runtime import files
 from ptft.task.task import Task
 
 PARENT = "parent"
+MARK = "key.json"
 WEIGHTS = "network.safetensors"
 
 
@@ -105,7 +106,7 @@ class StageStore:
     def begin(self, number: int, name: str, key: str) -> Path:
         """Return the folder of a stage that is to be made; what was left by one of the same key stays to go on with."""
         folder = self.path(number, name)
-        mark = folder / "key.json"
+        mark = folder / MARK
         if not mark.is_file() or _key_of(mark) != key:
             files.ensure_directory(self.folder)
             files.remove(folder)
@@ -117,7 +118,10 @@ class StageStore:
         return folder
 
     def finish(self, stage: Stage) -> Stage:
-        """Write what a stage is; from now on it is found."""
+        """Write what a stage is; from now on it is found. What its step left beside it on its way is removed."""
+        for path in stage.folder.iterdir():
+            if path.is_file() and path.name not in (MARK, WEIGHTS):
+                files.remove(path)
         values = {key: value for key, value in dataclasses.asdict(stage).items() if key != "folder"}
         files.replace_with(stage.folder / "stage.json", (json.dumps(values, indent=2) + "\n").encode())
         return stage

@@ -1,5 +1,6 @@
 """All stages of a compression weighed against each other: speed, memory, size, quality; one of them is chosen."""
 
+import copy
 import dataclasses
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from ptft.compression.latency import Arrays, Latency, busy_warning, measure_stag
 from ptft.compression.memory import TIMEOUT_SECONDS, artefact_memory, peak_memory
 from ptft.compression.stage_result import EAGER, Score, StageResult
 from ptft.engine.evaluate import Evaluation
+from ptft.engine.plan import apply_memory_format
 from ptft.errors import CheckpointError
 
 RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
@@ -30,7 +32,9 @@ def weigh(pipeline: Pipeline) -> tuple[Stage, list[StageResult]]:
     if told := busy_warning(bench.threads):
         bench.warn(told)
     inputs = example_arrays(pipeline)
-    networks = {EAGER_NAME: bench.parent.get_submodule("model")}
+    eager = copy.deepcopy(bench.parent)
+    apply_memory_format(eager, bench.held.plan.memory_format)  # as the run itself evaluates
+    networks = {EAGER_NAME: eager.get_submodule("model")}
     artefacts = {stage.name: stage.artefact for stage in stages}
     sizes = list(measure["batch_sizes"])
     latencies = measure_stages(

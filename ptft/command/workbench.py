@@ -18,11 +18,12 @@ from ptft.data.data_module import Batch, BatchPlan, DataModule, DataSpec
 from ptft.engine.checkpoint import CheckpointStore
 from ptft.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 from ptft.engine.hooks import Hooks
-from ptft.engine.plan import Plan, apply_memory_format
+from ptft.engine.plan import Plan, apply_attention, apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.engine.update import cut
 from ptft.engine.weights import load_for_evaluation
 from ptft.errors import CheckpointError
+from ptft.runtime import files
 from ptft.runtime.device import versions
 from ptft.runtime.duration import Duration
 from ptft.runtime.hook import Hook
@@ -125,13 +126,6 @@ class Workbench:
         """Return an evaluation of a task on a split."""
         return evaluation_of(task, self.data, split, with_intervals=with_intervals)
 
-    def points(self, value: float) -> float:
-        """Return a drop as people read it: in points, or in percent of a loss."""
-        headline = self.parent.headline
-        if headline.mode == "max":
-            return self.drop(value) * headline.scale
-        return 100 * self.drop(value) / (abs(self.baseline.metrics[headline.name]) or 1.0)
-
     def network_of(self, edits: Sequence[Mapping[str, Any]]) -> Task:
         """Return a task with a fresh network of a structure; its weights are yet to be loaded."""
         task = self.builder.task(self.data.spec, self.seed)
@@ -159,19 +153,30 @@ class Workbench:
         A training that was stopped goes on where its checkpoint stands; one that is done is only loaded.
         """
         path = self.folder / part
-        builder = self._training_builder(duration)
-        student = self._student(task)
+        student, builder = self._student(task), self._training_builder(duration)
+        try:
+            self._recover(path, builder, student, hooks, keep)
+        except CheckpointError as error:
+            # Damaged, or made where the step cut otherwise: on another machine, say.
+            if not (path / "run.json").is_file():
+                raise
+            self.warn(f"{error}; this training begins anew")
+            files.remove(path)
+            self._recover(path, builder, student, hooks, keep)
+        for one in (task, self.parent):
+            one.to(CPU).eval()
+            apply_memory_format(one, "contiguous")
+            apply_attention(one, self.held.plan.attention)
+
+    def _recover(
+        self, path: Path, builder: Builder, student: Task, hooks: Sequence[Hook], keep: Literal["best", "last"]
+    ) -> None:
         with self._training_run(path, builder) as run:
             store = CheckpointStore(run.checkpoints, run.id)
             if run.record["status"] != "done":
                 self._train(builder, student, run, store, hooks)
                 run.finish("done", 0)
-        checkpoint = store.load_named(keep)
-        load_for_evaluation(student, checkpoint)
-        for one in (task, self.parent):
-            one.to(CPU)
-            apply_memory_format(one, "contiguous")
-            one.eval()
+        load_for_evaluation(student, store.load_named(keep))
 
     def _train(
         self, builder: Builder, student: Task, run: RunDirectory, store: CheckpointStore, hooks: Sequence[Hook]
@@ -196,7 +201,7 @@ class Workbench:
     def _student(self, task: Task) -> Task:
         recovery = dict(self.compression["recovery"])
         del recovery["lr_scale"]
-        if not recovery["share"] or not task.distils:
+        if not task.distils or not any(recovery[name] for name in ("share", "hidden", "attention")):
             return task
         return Distillation(task, self.parent, **recovery)
 
@@ -210,8 +215,19 @@ class Workbench:
             "evaluate_every": _QUARTERS, "checkpoint_every": _QUARTERS, "keep_last": 1, "profile": False,
         }  # fmt: skip
         scale = float(self.compression["recovery"]["lr_scale"])
-        config["optimizer"] = {**config["optimizer"], "lr": config["optimizer"]["lr"] * scale}
+        optimizer = config["optimizer"]
+        phases = {
+            name: {**own, "lr": own["lr"] * scale} if "lr" in own else own
+            for name, own in (optimizer.get("phases") or {}).items()
+        }
+        config["optimizer"] = {**optimizer, "lr": optimizer["lr"] * scale, "phases": phases or None}
+        config["schedule"] = {**config["schedule"], "warmup": self._warmup(str(config["schedule"]["warmup"]), duration)}
         return dataclasses.replace(self.builder, config=config)
+
+    def _warmup(self, asked: str, duration: str) -> str:
+        """Return the warm-up of a recovery: the run's own, but a tenth of the recovery at most."""
+        warmup = Duration.parse(asked, "schedule.warmup")
+        return asked if warmup.unit == "%" else f"{min(self.steps(asked), self.steps(duration) // 10)}st"
 
     def _training_run(self, path: Path, builder: Builder) -> RunDirectory:
         """Return the run directory of a recovery, made or taken up again."""

@@ -21,6 +21,19 @@ _FOLLOWERS = ("Relu", "Clip", "MaxPool")
 """Stay in the integers of the layer before them."""
 
 
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Refuse what is no regular expression.
+
+    Raises:
+        ConfigError: One is none.
+    """
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ConfigError(f"exclude={pattern} is no regular expression: {error}") from None
+
+
 def choose_nodes(model: Any, exclude: Sequence[str]) -> list[str]:
     """Return the names of the nodes that are to be int8; all layers where none is large enough to be worth it.
 

@@ -19,6 +19,7 @@ from ptft.compression.integers import quantise_tables, reorder
 from ptft.compression.ranges import fake_quantise, matching, quantisable
 from ptft.compression.step import Workshop
 from ptft.model.artefact import Artefact, ArtefactNetwork, read_artefact, write_artefact
+from ptft.runtime import files
 from ptft.task.task import Task
 
 ROUNDING = 0.1
@@ -101,8 +102,9 @@ def better_by_training(
         return quantised
     workshop.say(f"int8 loses {workshop.drop(before):.4g}, more than the {allowed:.4g} that the gate allows; training")
     layers = quantisable(task.get_submodule("model"))
-    folder = workshop.folder / "qat"
-    folder.mkdir()
+    folder = workshop.folder / "trained"  # beside the training's own folder; what a stopped one left there goes
+    files.remove(folder)
+    files.make_directory(folder)
     trained = train_quantised(
         task, workshop, folder, duration=duration, samples=samples, reduce_range=reduce_range,
         exclude=[pattern for pattern in exclude if matching(layers, pattern)],

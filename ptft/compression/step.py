@@ -106,6 +106,9 @@ class Step(ABC):
     walks: tuple[str, ...] = ()
     """Settings that say how much the step takes away, as a share of what there is; a search walks them together."""
 
+    undone_by_training: bool = False
+    """True: training afterwards would undo what the step did, so that it must be the last to change the network."""
+
     @abstractmethod
     def check(self, task: Task, spec: DataSpec) -> None:
         """Find what cannot be done before anything is trained or written; changes nothing.

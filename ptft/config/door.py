@@ -30,7 +30,7 @@ from ptft.config.schema import check_config, complete
 from ptft.config.tree import GROUPS, Tree
 from ptft.engine.settings import EngineSettings
 from ptft.errors import ConfigError
-from ptft.runtime.find import find_run, find_weights, is_path
+from ptft.runtime.find import HOLDING, TRAINED, find_run, find_weights, is_path
 
 TRAINS_ONLY = ("optimizer", "schedule", "adapt", "augmentation")
 """Groups that an evaluation has no use for."""
@@ -73,7 +73,8 @@ class Door:
         reference, key = self._saved_reference(overrides)
         if reference is not None:
             try:
-                run = find_run(reference, plain_value(overrides, "output_root") or "outputs")
+                commands = HOLDING if self.verb in MEASURES else TRAINED
+                run = find_run(reference, plain_value(overrides, "output_root") or "outputs", commands)
                 saved = read_saved(run)
                 root = self._start_from(saved, key, overrides, problems)
             except ConfigError as error:
@@ -131,9 +132,8 @@ class Door:
             return self.root
         made_by = saved.get("command")
         if made_by not in (None, self.verb):
-            problems.append(
-                Problem(key, f"this run was made by {made_by}; type: ptft {made_by} resume=...", COMMAND_LINE)
-            )
+            typed = "its own command again" if made_by == "compress" else f"ptft {made_by} resume=..."
+            problems.append(Problem(key, f"this run was made by {made_by}; type: {typed}", COMMAND_LINE))
         if key == "auto_resume":
             return self.root  # the whole command is typed again; what differs is found afterwards
         for override in overrides:
@@ -242,7 +242,8 @@ class Door:
                 found["resume"] = place
                 return found
             if place.exists():
-                go_on = f"resume={name} goes on with it, " if (place / "run.json").is_file() else ""
+                resumable = self.verb != "compress" and (place / "run.json").is_file()
+                go_on = f"resume={name} goes on with it, " if resumable else ""
                 text = f"{place} exists; {go_on}another name= starts beside it, overwrite=true replaces it"
                 problems.append(Problem(f"name={name}", text, COMMAND_LINE))
         return found
@@ -288,6 +289,12 @@ def _without_effect_on_compressing(overrides: Sequence[Override]) -> list[Proble
         "engine.max": "how long a step trains is said there: compression.steps.<name>.recover=2ep",
         "engine.stop_at": "how long a step trains is said there: compression.steps.<name>.recover=2ep",
         "engine.early_stopping": "a step trains as long as it says, and keeps its best weights",
+        "engine.evaluate_every": "a recovery is evaluated after each quarter",
+        "engine.checkpoint_every": "a recovery is kept after each quarter",
+        "engine.keep_last": "a recovery keeps its last checkpoint and its best",
+        "engine.swa": "a recovery keeps its best weights",
+        "engine.profile": "a recovery is not profiled",
+        "engine.evaluation_batches": "every example of a split is judged",
         "adapt": "compressing trains all weights",
         "model": "the model is that of the run",
     }

@@ -6,6 +6,7 @@ Nothing of it is code: the runtimes read graphs and numbers.
 """
 
 import copy
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ class Artefact:
     def path(self) -> Path:
         """The file to open."""
         return self.folder / self.file
+
+    @property
+    def digest(self) -> str:
+        """Its identity: SHA-256 over the digests of all its files."""
+        return hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()
 
     @property
     def bytes(self) -> int:

@@ -11,8 +11,10 @@ from typing import Any
 from ptft.errors import ConfigError
 
 LATEST = "@latest"
-TRAINED = ("pretrain", "finetune", "compress")
-"""Commands whose runs hold a model."""
+TRAINED = ("pretrain", "finetune")
+"""Commands whose runs hold a network that is trained on."""
+HOLDING = (*TRAINED, "compress")
+"""Commands whose runs hold a model to be used."""
 REMOTES = {
     "torchvision": (r"\w+\.\w+", "ResNet18_Weights.IMAGENET1K_V1"),
     "hub": (r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", "google/vit-base-patch16-224"),

@@ -9,7 +9,7 @@ import pytest
 
 from ptft.cli import _Command
 from ptft.config.hydra_app import launch
-from ptft.errors import ConfigError, GateError, Interrupted
+from ptft.errors import ConfigError, GateError, Interrupted, PtftError
 from tests.samples import image_folder
 
 TRAINED = ("finetune", "engine.max=40st", "engine.precision=fp32", "optimizer.lr=1e-2", "name=ft")
@@ -256,3 +256,51 @@ def test_validation_and_test_data_change_no_scale_of_a_calibration(here, monkeyp
         read(f"outputs/{name}/summary.json")["metrics"]["val/accuracy"]["value"] for name in ("other", "same")
     ]
     assert accuracies[0] < accuracies[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["compression=prune", "compression.steps.prune.recover=25%"], r"steps\.prune: recover=25% is a share"),
+        (["compression.steps.int8.exclude=['(']"], r"steps\.int8: .*is no regular expression"),
+        (["data.split.seed=7"], "data.allow_changed=true"),
+        (["compression=sparse", "+compression/steps@compression.steps.late=low_rank"], "put sparse last"),
+        (["compression=prune", "compression.recovery.attention=1"], "attention"),
+        (
+            ["compression=prune", "+compression/steps@compression.steps.late=low_rank", "compression.search=true"],
+            "put late before it",
+        ),
+    ],
+)
+def test_what_would_fail_later_is_told_first(here, settings, words):
+    with pytest.raises(PtftError, match=words):
+        call("compress", "run=ft", *settings, "name=no")
+    assert not Path("outputs/no").exists()
+
+
+def test_the_latest_trained_run_is_compressed_also_when_typed_again(here, monkeypatch):
+    from ptft.command import compress
+
+    monkeypatch.setattr(compress, "weigh", lambda pipeline: (_ for _ in ()).throw(Interrupted("stopped", 130)))
+    with pytest.raises(Interrupted, match=r"run=outputs/ft name=again|run=outputs/ft .*name=again"):
+        call("compress", "run=@latest", "compression=fp16", *QUICK, "name=again")
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    call("compress", "run=@latest", "compression=fp16", *QUICK, "name=again")
+    assert read("outputs/again/summary.json")["delivered"] == "fp16"
+
+
+def test_an_artefact_is_no_teacher_and_no_beginning(here):
+    with pytest.raises(PtftError, match="init_from=ft"):
+        call("finetune", "init_from=small", "engine.max=1st", "name=no")
+    with pytest.raises(PtftError, match="pretrain or finetune"):
+        call("finetune", "distil.teacher=small", "engine.max=1st", "name=no")
+
+
+def test_int8_that_loses_too_much_is_trained(here):
+    call("compress", "run=ft", "compression=int8", "compression.steps.int8.scale=0.05", "compression.max_drop=20",
+         "compression.steps.int8.qat=20st", "compression.steps.int8.samples=64", *QUICK, "name=trained")  # fmt: skip
+    assert sorted(path.name for path in Path("outputs/trained/stages/1_int8/artefact").iterdir()) == [
+        "artefact.json", "model.onnx",
+    ]  # fmt: skip
+    assert read("outputs/trained/summary.json")["delivered"] == "int8"

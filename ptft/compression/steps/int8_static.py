@@ -12,7 +12,7 @@ from ptft.compression import onnx_file
 from ptft.compression.calibration import Range, find_ranges
 from ptft.compression.export import check_exportable, quiet, rows_of
 from ptft.compression.integer_range import needs_reduced_range
-from ptft.compression.integers import choose_nodes, quantise_tables, reorder
+from ptft.compression.integers import check_patterns, choose_nodes, quantise_tables, reorder
 from ptft.compression.quantised_training import better_by_training
 from ptft.compression.ranges import quantisable
 from ptft.compression.step import ExportStep, Workshop
@@ -74,6 +74,7 @@ class Int8Static(ExportStep):
             ConfigError: They are recurrent, export no single network, or a package is missing.
         """
         check_exportable(task)
+        check_patterns(self.exclude)
         found = weights_in(task.get_submodule("model"))
         if found["linear"] + found["convolution"] == 0 or found["recurrent"] > found["total"] / 2:
             raise ConfigError(

@@ -18,6 +18,8 @@ from ptft.types import DurationText, PositiveInt, UnitFloat
 class PruneMagnitude(NetworkStep):
     """Prunes single weights gradually; norms, biases, shared weights and recurrent layers stay as they are."""
 
+    undone_by_training = True
+
     def __init__(
         self,
         *,
