@@ -6,11 +6,14 @@ and int8 pooling twenty times as long where it has no int8 convolution on both s
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ptft.compression import onnx_file
 from ptft.errors import ConfigError
+from ptft.model.artefact import Artefact, write_artefact
 
 FEWEST_WEIGHTS = 1024
 """Smaller linear layers stay as they are: they weigh nothing, and the last one decides the classes."""
@@ -172,3 +175,14 @@ def _swap(first: Any, second: Any) -> None:
         node.op_type, node.name = content.op_type, content.name
         del node.attribute[:]
         node.attribute.extend(content.attribute)
+
+
+def write_integers(model: Any, folder: Path, exported: Artefact, bits: int) -> Artefact:
+    """Write an int8 model as small as it gets, with the bits of its weights among its properties."""
+    import onnx
+
+    onnx_file.strip(model)
+    onnx_file.shorten_names(model)
+    onnx.helper.set_model_props(model, {"weight_bits": str(bits)})
+    path = onnx_file.save(model, folder)
+    return write_artefact(folder, "onnxruntime", "int8", path.name, exported.inputs, exported.outputs)

@@ -15,10 +15,10 @@ from ptft.compression.behind import with_network
 from ptft.compression.export import export_onnx
 from ptft.compression.fake_quantise import fix_integers
 from ptft.compression.integer_range import needs_reduced_range
-from ptft.compression.integers import quantise_tables, reorder
+from ptft.compression.integers import quantise_tables, reorder, write_integers
 from ptft.compression.ranges import fake_quantise, matching, quantisable
 from ptft.compression.step import Workshop
-from ptft.model.artefact import Artefact, ArtefactNetwork, read_artefact, write_artefact
+from ptft.model.artefact import Artefact, ArtefactNetwork, read_artefact
 from ptft.runtime import files
 from ptft.task.task import Task
 
@@ -126,13 +126,7 @@ def _moved(artefact: Artefact, folder: Path) -> Artefact:
 
 def _finished(exported: Artefact, bits: int) -> Artefact:
     """Return the artefact with what stayed float in its quickest order, tables in int8, and as small as it gets."""
-    import onnx
-
     model = onnx_file.load(exported.path)
     reorder(model, [])
     quantise_tables(model)
-    onnx_file.strip(model)
-    onnx_file.shorten_names(model)
-    onnx.helper.set_model_props(model, {"weight_bits": str(bits)})
-    path = onnx_file.save(model, exported.folder)
-    return write_artefact(exported.folder, "onnxruntime", "int8", path.name, exported.inputs, exported.outputs)
+    return write_integers(model, exported.folder, exported, bits)

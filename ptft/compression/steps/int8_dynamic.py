@@ -10,9 +10,8 @@ from typing import Literal
 from ptft.compression import onnx_file
 from ptft.compression.export import check_exportable, quiet
 from ptft.compression.integer_range import needs_reduced_range
-from ptft.compression.integers import quantise_tables
+from ptft.compression.integers import quantise_tables, write_integers
 from ptft.compression.step import ExportStep, Workshop
-from ptft.compression.steps.int8_static import write_integers
 from ptft.compression.suits import weights_in
 from ptft.data.data_module import DataSpec
 from ptft.errors import ConfigError

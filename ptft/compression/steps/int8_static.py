@@ -12,14 +12,14 @@ from ptft.compression import onnx_file
 from ptft.compression.calibration import Range, find_ranges
 from ptft.compression.export import check_exportable, quiet, rows_of
 from ptft.compression.integer_range import needs_reduced_range
-from ptft.compression.integers import check_patterns, choose_nodes, quantise_tables, reorder
+from ptft.compression.integers import check_patterns, choose_nodes, quantise_tables, reorder, write_integers
 from ptft.compression.quantised_training import better_by_training
 from ptft.compression.ranges import quantisable
 from ptft.compression.step import ExportStep, Workshop
 from ptft.compression.suits import weights_in
 from ptft.data.data_module import DataSpec
 from ptft.errors import ConfigError
-from ptft.model.artefact import Artefact, write_artefact
+from ptft.model.artefact import Artefact
 from ptft.task.task import Task
 from ptft.types import DurationText, PositiveFloat, PositiveInt
 
@@ -137,17 +137,6 @@ def activations_of(model: Any, chosen: list[str]) -> list[str]:
     names = [name for node in nodes for name in (*node.input, node.output[0]) if name not in weights]
     clips = {name for node in nodes if node.op_type == "Clip" for name in node.input[1:]}
     return [name for name in dict.fromkeys(names) if name not in clips]
-
-
-def write_integers(model: Any, folder: Path, exported: Artefact, bits: int) -> Artefact:
-    """Write an int8 model as small as it gets, with the bits of its weights among its properties."""
-    import onnx
-
-    onnx_file.strip(model)
-    onnx_file.shorten_names(model)
-    onnx.helper.set_model_props(model, {"weight_bits": str(bits)})
-    path = onnx_file.save(model, folder)
-    return write_artefact(folder, "onnxruntime", "int8", path.name, exported.inputs, exported.outputs)
 
 
 def _quantised(
