@@ -176,12 +176,19 @@ SHIPPED = [(group, option) for group in GROUPS for option in Tree().options(grou
 
 
 @pytest.mark.parametrize(("group", "option"), SHIPPED, ids=lambda value: value)
-def test_every_shipped_option_passes_the_door(ptft, group, option):
+def test_every_shipped_option_passes_the_door(ptft, saved_run, group, option):
     text = Tree().options(group)[option].read_text()
-    verb = "pretrain" if "command: pretrain" in text else "finetune"
+    recipe = re.search(r"^command: (\w+)", text, re.MULTILINE)
+    verb = recipe[1] if recipe else "compress" if group == "compression" else "finetune"
     needed = [f"{group}.{key}=x" for key in re.findall(r"^(\w+): \?\?\?", text, re.MULTILINE)]
-    recorder = ptft(verb, f"{group}={option}", *needed)
-    assert recorder.invocation.choices[group] == option
+    chosen = f"{group}={option}"
+    if verb == "compress":
+        saved_run("ft")
+        needed.append("run=ft")
+    if option.startswith("steps/"):
+        chosen = f"+compression/steps@compression.steps.one={option.removeprefix('steps/')}"
+    recorder = ptft(verb, chosen, *needed)
+    assert recorder.invocation.choices[group] == option or "one" in recorder.config["compression"]["steps"]
     first = text.splitlines()[1 if text.startswith("# @package") else 0]
     assert first.startswith("# ") and len(first) > 10, "the first line tells `ptft list` what it is"
 
