@@ -88,7 +88,9 @@ class Pipeline:
 
     def make(self, named: Named, source: Stage) -> Stage:
         """Return the stage of a step that goes on from another stage's network."""
-        key = stage_key(named.settings, source.key, self._context())
+        # Of the gate, only what is exported may hang on it: int8 is trained where it would break it.
+        gate = {"max_drop": self.bench.compression["max_drop"]} if isinstance(named.step, ExportStep) else {}
+        key = stage_key(named.settings, source.key, {**self._context(), **gate})
         number = len(self.stages)
         found = self.store.find(number, named.name, key)
         if found is not None:
@@ -168,7 +170,6 @@ class Pipeline:
         return {
             **{group: config.get(group) for group in groups},
             "recovery": self.bench.compression["recovery"],
-            "max_drop": self.bench.compression["max_drop"],
             "fingerprint": self.bench.data.spec.fingerprint,
         }
 
