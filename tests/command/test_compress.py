@@ -13,7 +13,7 @@ from ptft.errors import ConfigError, GateError, Interrupted, PtftError
 from tests.samples import image_folder
 
 TRAINED = ("finetune", "engine.max=40st", "engine.precision=fp32", "optimizer.lr=1e-2", "name=ft")
-QUICK = ("compression.measure.rounds=5", "compression.measure.batch_sizes=[1,4]")
+QUICK = ("compression.measure.rounds=1", "compression.measure.batch_sizes=[1,4]", "compression.measure.memory=false")
 PRUNED = (
     "compression=prune_int8", "compression.steps.prune.ratio=0.4", "compression.steps.prune.iterations=1",
     "compression.steps.prune.recover=10st", "compression.steps.prune.samples=64", "compression.steps.int8.samples=64",
@@ -35,7 +35,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         call(*TRAINED)
-        call("compress", "run=ft", *PRUNED, "name=small")
+        call("compress", "run=ft", *PRUNED, "compression.measure.memory=true", "name=small")
     return place
 
 
@@ -246,7 +246,7 @@ def test_validation_and_test_data_change_no_scale_of_a_calibration(here, monkeyp
         }
 
     monkeypatch.setattr(InMemoryImages, "evaluation_loaders", perturbed)
-    quick = ("compression.steps.int8.samples=64", "compression.measure.memory=false", *QUICK)
+    quick = ("compression.steps.int8.samples=64", *QUICK)
     call("compress", "run=ft", "compression=int8", *quick, "name=other")
     monkeypatch.setattr(InMemoryImages, "evaluation_loaders", loaders)
     call("compress", "run=ft", "compression=int8", *quick, "name=same")

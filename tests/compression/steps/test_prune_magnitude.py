@@ -172,7 +172,7 @@ def test_weights_of_an_earlier_step_are_pruned_all_the_same():
     workshop = TinyWorkshop(task, image_batch(64))
     train = workshop.recover
 
-    def recover_best(task, duration, hooks=(), *, part="recover"):
+    def recover_best(task, duration, hooks=(), *, part="recover", keep="best"):
         kept = copy.deepcopy(task.state_dict())
         train(task, duration, hooks, part=part)
         if part == "sparsify":
