@@ -39,6 +39,7 @@ def story(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
+    Path("photos").mkdir()
     for name in ("new.csv", "letters.txt"):
         Path(name).write_text("text\nfine\n")
 

@@ -160,6 +160,7 @@ def short_steps(steps):
         found += [f"compression.steps.{name}.{key}=2st" for key in settings if key in RECOVERIES and settings[key]]
         found += [f"compression.steps.{name}.samples=16" for key in settings if key == "samples"]
         found += [f"compression.steps.{name}.iterations=1" for key in settings if key == "iterations"]
+        found += [f"compression.steps.{name}.keep=1" for key in settings if key == "keep" and settings[key]]
     return found
 
 

@@ -194,8 +194,13 @@ def test_bfloat16_gives_nearly_the_same(model):
     model.eval()
     with torch.no_grad():
         expected = tensors(model(*batch()))
-        with torch.autocast("cpu", torch.bfloat16):
-            outputs = tensors(model(*batch()))
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs = tensors(model(*batch()))
+        except RuntimeError as error:
+            if "LSTM forward propagation primitive" not in str(error):
+                raise
+            pytest.skip("this processor has no LSTM in bfloat16: oneDNN needs AVX-512 for it")
     for one, two in zip(outputs, expected, strict=True):
         assert (one.float() - two).abs().max() <= 0.05 * two.abs().max()
 
