@@ -215,7 +215,14 @@ def parent_of(text):
     return re.search(r"after +ptft finetune experiment=(\S+)", text)[1]
 
 
-@pytest.mark.parametrize("option", [name for name in options("experiment") if name.startswith("compress/")])
+COMPRESSING = [name for name in options("experiment") if name.startswith("compress/")]
+LONG = ("compress/fashion_mnist_search", "compress/fashion_mnist_vgg", "compress/emoji_mobilenetv2")
+"""Recipes that judge all of a large data set at every stage, or a deep network; make test-slow runs them."""
+
+
+@pytest.mark.parametrize(
+    "option", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in COMPRESSING]
+)
 def test_every_recipe_of_compressing_compresses(ptft, option):
     text = header(option)
     parent, pipeline = parent_of(text), re.search(r"override /compression: (\S+)", text)[1]

@@ -21,7 +21,7 @@ from ptft.data.data_module import DataModule, DataSpec
 from ptft.engine.checkpoint import Checkpoint, CheckpointStore
 from ptft.engine.console import Console
 from ptft.engine.engine import Engine
-from ptft.engine.plan import Plan
+from ptft.engine.plan import Plan, apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import (
     ConfigError,
@@ -161,6 +161,7 @@ def hand_over(builder: Builder, engine: Engine, run: RunDirectory) -> dict[str, 
     parameters = report.count_parameters(engine.task, engine.optimizers.values())  # before merging takes some away
     engine.average = None  # the averaged weights come with the checkpoint
     builder.finish(engine.task, checkpoint, run.path / "adapter", str(run.record.get("weights") or ""))
+    apply_memory_format(engine.task, engine.plan.memory_format)  # merged weights lie otherwise, and round otherwise
     choose_decision(engine, run)
     objective = tracker.objective
     best = dict(tracker.best_metrics)
