@@ -83,7 +83,11 @@ def inject(model: nn.Module, names: Collection[str], *, rank: int, alpha: float,
 
 @torch.no_grad()
 def merge(model: nn.Module) -> None:
-    """Add every update to the weight it belongs to and take it out, in place: the names are plain ones again."""
+    """Add every update to the weight it belongs to and take it out, in place: the names are plain ones again.
+
+    However the weights lay before, the sums are worked out in one order, and the result lies contiguous.
+    """
+    model.to(memory_format=torch.contiguous_format)  # products of convolutions round by their layout
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge()
