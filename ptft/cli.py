@@ -18,6 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 VERBS = ("pretrain", "finetune", "evaluate", "compress", "predict")
+TRIAL = "--trial"
+"""What a process of a sweep is called with in place of a verb; it is told the rest on standard input."""
 _REST: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
 _GRAMMAR = """\b
 Settings are written key=value, options of a group group=option:
@@ -158,6 +160,20 @@ def _launch(verb: str, arguments: list[str]) -> None:
     _guarded(check_and_run)
 
 
+def _run_trial() -> None:
+    """Run the one trial of a sweep that standard input describes, in this process."""
+    import json
+    import os
+
+    from ptft.config.hydra_app import run_trial
+    from ptft.sweep.processes import watch
+
+    request = json.load(sys.stdin)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    watch(int(request["lifeline"]))
+    run_trial(request, _Command(str(request["verb"])))
+
+
 class _Command:
     """The function behind a verb, imported when it is called: it brings torch with it."""
 
@@ -211,7 +227,9 @@ def main() -> None:
     """
     words = sys.argv[1:]
     try:
-        if words and words[0] in VERBS and not {"-h", "--help"} & set(words):
+        if words == [TRIAL]:
+            _guarded(_run_trial)
+        elif words and words[0] in VERBS and not {"-h", "--help"} & set(words):
             _launch(words[0], words[1:])
         else:
             app()

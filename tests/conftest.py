@@ -33,12 +33,14 @@ def ptft(tmp_path, monkeypatch):
 
     def run(verb, *arguments, **settings):
         from ptft.cli import _Command
-        from ptft.config.hydra_app import launch
+        from ptft.config.hydra_app import _for_hydra, launch
 
         kept = []
 
         def command(config, invocation):
-            kept.append(_Command(verb)(config, invocation))
+            found = _Command(verb)(config, invocation)
+            kept.append(_for_hydra(found))
+            return found
 
         launch(verb, [*arguments, *(f"{key}={value}" for key, value in settings.items())], command)
         return kept[0] if kept else None

@@ -26,11 +26,12 @@ FLOORS = {
     "logger": 2,
     "task": 3,
     "engine": 4,
-    "config": 5,
-    "compression": 5,
-    "command": 6,
-    "cli": 7,
-    "__main__": 8,
+    "sweep": 5,
+    "config": 6,
+    "compression": 6,
+    "command": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 SIBLINGS_ALLOWED = {("adapt", "model")}  # parts and weights of a model are what an adaptation works on
 PARTS = ("optimizer", "ptft.model.parts")  # learning rates by depth

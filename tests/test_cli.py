@@ -84,7 +84,7 @@ main()
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
-        ("return 0.5", 0, ""),
+        ("return []", 0, ""),
         ("raise DataError('no data [/] [link=x]')", 1, "no data [/] [link=x]"),
         ("raise GateError('gate')", 3, "gate"),
         ("raise Interrupted('stopped', 130)", 130, "stopped"),

@@ -79,7 +79,13 @@ def tiny_data(text):
     return []
 
 
-@pytest.mark.parametrize("option", options("model"))
+HEAVY = ("vision/vgg16",)
+"""Models with more than a hundred million weights, of a class that a smaller one has; make test-slow trains them."""
+
+
+@pytest.mark.parametrize(
+    "option", [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in options("model")]
+)
 def test_every_model_trains(ptft, option):
     if option == "vision/dcgan":
         ptft("pretrain", "task=vision/gan", "augmentation=none", f"model={option}", *SHORT)
@@ -191,7 +197,14 @@ def parents(tmp_path_factory):
     return place
 
 
-@pytest.mark.parametrize("pipeline", [name for name in options("compression") if not name.startswith("steps/")])
+PIPELINES = [name for name in options("compression") if not name.startswith("steps/")]
+IN_RECIPES = ("prune_int8", "int8_dynamic", "drop_layers_int8", "prune_heads_int8")
+"""Pipelines that recipes are made of, which run anyway; make test-slow runs them alone too."""
+
+
+@pytest.mark.parametrize(
+    "pipeline", [pytest.param(name, marks=pytest.mark.slow) if name in IN_RECIPES else name for name in PIPELINES]
+)
 def test_every_pipeline_compresses(ptft, parents, pipeline):
     if "openvino" in pipeline and not (find_spec("openvino") and find_spec("nncf")):
         pytest.skip("openvino and nncf are an extra")  # importing them here would let them report
@@ -204,9 +217,13 @@ def test_every_pipeline_compresses(ptft, parents, pipeline):
     ptft("evaluate", "run=small", "name=evaluated")
 
 
+def test_every_pipeline_of_a_recipe_is_in_one_that_is_not_slow():
+    quick = "".join(header(name) for name in COMPRESSING if name not in LONG)
+    assert all(re.search(rf"override /compression: {name}$", quick, re.MULTILINE) for name in IN_RECIPES)
+
+
 def test_every_step_is_part_of_a_pipeline():
-    pipelines = [name for name in options("compression") if not name.startswith("steps/")]
-    used = {step for pipeline in pipelines for step in steps_of(pipeline).values()}
+    used = {step for pipeline in PIPELINES for step in steps_of(pipeline).values()}
     assert used == {name for name in options("compression") if name.startswith("steps/")}
 
 
@@ -236,7 +253,12 @@ def test_every_recipe_of_compressing_compresses(ptft, option):
 def test_every_recipe_trains_two_steps(ptft, option):
     text = header(option)
     verb = "pretrain" if "\ncommand: pretrain" in text else "finetune"
-    few = ["task.neighbour_examples=64"] if "override /task: vision/masked" in text else []  # as slow as 100 steps
+    # Looking for neighbours among all examples is as slow as 100 steps.
+    few = (
+        ["task.neighbour_examples=64"]
+        if re.search(r"override /task: vision/(masked|rotation|contrastive)", text)
+        else []
+    )
     ptft(verb, f"experiment={option}", *tiny_data(text), *SHORT, *few)
     assert Path("outputs/run/summary.json").exists()
 

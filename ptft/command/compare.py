@@ -25,6 +25,7 @@ from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError
 from ptft.metric.bootstrap import Interval
 from ptft.metric.mcnemar import PairedCounts
+from ptft.sweep.trial import Measured
 from ptft.task.task import ExampleMetrics, MetricSpec
 
 LETTERS = string.ascii_uppercase
@@ -45,7 +46,7 @@ class Difference:
     counts: PairedCounts | None
 
 
-def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
+def run(config: dict[str, Any], invocation: Invocation) -> list[Measured]:
     """Compare the runs that `run=a,b` names; return the objective: the difference of the headline metric.
 
     Raises:
@@ -89,7 +90,7 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
         console.say(f"see   {own.path / 'comparison.json'}")
         console.say(f"run   {own.path}")
         report.check_gate(config.get("gate"), summary)
-        return objective_of(config.get("objective") or f"{split}/{headline.name}.b-a", summary)
+        return objective_of(config.get("objective"), summary, f"{split}/{headline.name}.b-a", headline.mode)
 
 
 def difference(baseline: Evaluation, other: Evaluation) -> Difference:

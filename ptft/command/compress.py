@@ -36,6 +36,7 @@ from ptft.engine.plan import apply_memory_format
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import ConfigError, DataError, GateError
 from ptft.runtime.find import LATEST
+from ptft.sweep.trial import Measured
 from ptft.task.distillation import Distillation
 from ptft.task.task import Task
 
@@ -46,8 +47,8 @@ _MAY_DIFFER = (
 """What a stopped compression may be gone on with otherwise: none of it decides of a stage."""
 
 
-def run(config: dict[str, Any], invocation: Invocation) -> float:
-    """Compress the run that `run=` names, deliver the best stage that passes, and return its headline on test.
+def run(config: dict[str, Any], invocation: Invocation) -> list[Measured]:
+    """Compress the run that `run=` names, deliver the best stage that passes, and return its headline on validation.
 
     Raises:
         ConfigError: A step does not fit the run; nothing was trained.
@@ -84,7 +85,8 @@ def run(config: dict[str, Any], invocation: Invocation) -> float:
         summary = deliver(pipeline, chosen, results)
         _farewell(console, own, invocation, summary)
         _check_gate(pipeline.stages, chosen, config["compression"], searched=bool(config["compression"]["search"]))
-        return float(summary[f"test/{bench.parent.headline.name}"]["value"])
+        headline = bench.parent.headline
+        return [Measured(f"val/{headline.name}", headline.mode, chosen.metrics[f"val/{headline.name}"]["value"])]
 
 
 def build_steps(nodes: Mapping[str, Mapping[str, Any]], trusted: Sequence[str]) -> list[Named]:

@@ -18,10 +18,11 @@ from ptft.engine.evaluate import Evaluation
 from ptft.engine.recorder import Recorder
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import DataError
+from ptft.sweep.trial import Measured
 from ptft.task.exhibit import Exhibit, Gallery, Matrix
 
 
-def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
+def run(config: dict[str, Any], invocation: Invocation) -> list[Measured]:
     """Evaluate the run that `run=` names and return the objective: its headline metric if nothing else is said.
 
     Raises:
@@ -63,7 +64,9 @@ def run(config: dict[str, Any], invocation: Invocation) -> float | list[float]:
             console.say(f"see   {own.path / 'report'}: {', '.join(written)}")
         console.say(f"run   {own.path}")
         report.check_gate(config.get("gate"), summary)
-        return objective_of(config.get("objective") or f"{bench.split}/{bench.task.headline.name}", summary)
+        return objective_of(
+            config.get("objective"), summary, f"{bench.split}/{bench.task.headline.name}", bench.task.headline.mode
+        )
 
 
 def _present(

@@ -30,11 +30,12 @@ from ptft.errors import (
 from ptft.model.exchange import Exchanges, NamesFolder
 from ptft.model.parts import HasParts
 from ptft.runtime.find import find_weights
+from ptft.sweep.trial import Measured
 
 Config = Mapping[str, Any]
 
 
-def train(config: Config, invocation: Invocation) -> float | list[float]:
+def train(config: Config, invocation: Invocation) -> list[Measured]:
     """Train, evaluate the best checkpoint on the test split, write the run, and return the objective.
 
     Raises:
@@ -206,27 +207,48 @@ def saved_spec(run: Path) -> DataSpec | None:
         raise damaged(path, error) from None
 
 
-def _objective(config: Config, summary: Mapping[str, Any]) -> float | list[float]:
-    """Return what a sweeper compares: the best value of the objective, or all of several at the best checkpoint."""
+def _objective(config: Config, summary: Mapping[str, Any]) -> list[Measured]:
+    """Return what a sweep compares: the best value of the objective, or all of several at the best checkpoint."""
+    best = summary["objective"]
     wanted = config.get("objective")
     if isinstance(wanted, list):
-        return objective_of(wanted, summary["metrics"])
-    best = summary["objective"]["value"]
-    return best if best is not None else float("nan")
+        return objective_of(wanted, summary["metrics"], str(best["name"]), str(best["mode"]))
+    return [Measured(str(best["name"]), str(best["mode"]), float("nan") if best["value"] is None else best["value"])]
 
 
-def objective_of(wanted: str | list[str], metrics: Mapping[str, Mapping[str, Any]]) -> float | list[float]:
+def objective_of(
+    wanted: str | list[str] | None, metrics: Mapping[str, Mapping[str, Any]], headline: str, mode: str
+) -> list[Measured]:
     """Return the value of an objective such as `val/accuracy:max`, or those of several.
 
+    Args:
+        wanted: What the config says; None: the headline.
+        metrics: What was measured, with its split, `test/accuracy`.
+        headline: The headline metric with its split.
+        mode: Whether more (`max`) or less (`min`) of it is better.
+
     Raises:
-        ConfigError: It is none of the metrics.
+        ConfigError: It is none of the metrics, or nobody says which direction is better.
     """
-    names = [text.partition(":")[0] for text in ([wanted] if isinstance(wanted, str) else wanted)]
-    missing = [name for name in names if name not in metrics]
-    if missing:
-        raise ConfigError(f"objective: no metric {missing[0]}; there are {', '.join(metrics)}")
-    values = [metrics[name]["value"] for name in names]
-    return values[0] if isinstance(wanted, str) else values
+    found = []
+    for text in [wanted] if isinstance(wanted, str) else wanted or [headline]:
+        name, _, direction = text.partition(":")
+        if name not in metrics:
+            raise ConfigError(f"objective: no metric {name}; there are {', '.join(metrics)}")
+        found.append(Measured(name, direction or direction_of(name, headline, mode), metrics[name]["value"]))
+    return found
+
+
+def direction_of(name: str, headline: str, mode: str) -> str:
+    """Return which direction of a metric is better, if it is the headline on some split, or a difference of it.
+
+    Raises:
+        ConfigError: It is another metric.
+    """
+    metric, known = (text.partition("/")[2].removesuffix(".b-a") for text in (name, headline))
+    if metric != known:
+        raise ConfigError(f"objective={name}: is more or less better? write {name}:max or {name}:min")
+    return mode
 
 
 def _check_fingerprint(run: RunDirectory, data: DataModule, allowed: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, ValueType
+from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, ValueType
 from hydra.errors import HydraException
 
 from ptft.config.defaults import defaults_for
@@ -93,6 +93,8 @@ def parse_arguments(verb: str, argv: Sequence[str]) -> Arguments:
     overrides = [*defaults_for(verb, overrides), *overrides]
     flags = [flag for flag in ("multirun", "run", "resolve", "hydra_help", "shell_completion") if getattr(found, flag)]
     values = [flag for flag in ("cfg", "package", "info") if getattr(found, flag) is not None]
+    if found.multirun and (values or found.hydra_help or found.run):
+        raise ConfigError("-m cannot stand beside --run, --hydra-help, --cfg, --package or --info: take one of the two")
     handed = [f"--{flag.replace('_', '-')}" for flag in flags]
     return Arguments(
         argv=tuple(argv),
@@ -241,7 +243,7 @@ def variants(texts: Sequence[str], most: int = 200) -> list[list[str]]:
     """Return sets of single-valued overrides in which each value of a sweep stands at least once.
 
     The first value of each sweep stands beside every value of the others, so that problems of single values are found
-    without composing the whole product. A sweep over an interval, whose values only a sweeper knows, is left out.
+    without composing the whole product. Of an interval, whose values only a sweeper knows, its ends stand there.
     """
     parser = OverridesParser.create()
     lines: list[list[str]] = []
@@ -255,6 +257,8 @@ def variants(texts: Sequence[str], most: int = 200) -> list[list[str]]:
             lines.append([text])
         elif override.is_discrete_sweep():
             lines.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        elif isinstance(interval := override.value(), IntervalSweep):
+            lines.append([f"{override.get_key_element()}={end}" for end in (interval.start, interval.end)])
     first = [choices[0] for choices in lines]
     others = [
         [*first[:place], value, *first[place + 1 :]] for place, choices in enumerate(lines) for value in choices[1:]

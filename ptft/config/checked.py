@@ -5,7 +5,7 @@ Each of them starts from its own saved config, so what is refused of one need no
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Checked:
         resume: The run that is gone on with.
         init_from: Where initial weights come from; those that lie elsewhere are only named.
         teacher: The run that `distil.teacher=` names.
+        sweep: The keys of `sweep`, which are no part of a run's config.
     """
 
     config: dict[str, Any]
@@ -39,6 +40,7 @@ class Checked:
     resume: Path | None = None
     init_from: Path | Remote | None = None
     teacher: Path | None = None
+    sweep: dict[str, Any] = field(default_factory=dict)
 
 
 def check_each(

@@ -92,7 +92,8 @@ class Door:
         checked = self._look_around(config, choices, saved, run, key, problems)
         self._refuse(problems)
         config = complete(self.verb, config, self.trusted)
-        return Checked(config=config, choices=choices, root=root, **checked)
+        sweep = config.pop("sweep", {})
+        return Checked(config=config, choices=choices, root=root, sweep=sweep, **checked)
 
     def compose(self, texts: Sequence[str]) -> str:
         """Compose without checking values, for what only shows a config; returns the name of the root composed.
@@ -225,7 +226,9 @@ class Door:
         if found["resume"] is not None and saved is not None:
             with contextlib.suppress(ConfigError):  # a target that is refused is told already
                 told = {problem.key for problem in problems}
-                complaints = check_resumed(saved, complete(self.verb, config, self.trusted))
+                whole = complete(self.verb, config, self.trusted)
+                whole.pop("sweep", None)  # of the command line, not of the run
+                complaints = check_resumed(saved, whole)
                 problems += [Problem(name, message, COMMAND_LINE) for name, message in complaints if name not in told]
         elif config.get("init_from") is not None:
             try:

@@ -9,8 +9,9 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -26,11 +27,15 @@ from ptft.config.interpolation import forbid_environment
 from ptft.config.invocation import Invocation
 from ptft.config.place import Place
 from ptft.config.problems import Problem, ProblemsError, as_error
+from ptft.config.sweeping import METHODS, Orders, check_alone, chosen, orders_of, take_up, with_our_plugins, with_space
 from ptft.config.tree import Tree, builtin_tree, use_tree
 from ptft.errors import FAILED, Interrupted, PtftError
+from ptft.sweep.outcome import done, failed
+from ptft.sweep.runner import Job
+from ptft.sweep.trial import Measured
 
 Command = Callable[[dict[str, Any], Invocation], Any]
-"""What a verb does with a checked config; returns the objective, for sweepers."""
+"""What a verb does with a checked config; returns what a sweep compares, a list of `Measured`; `predict` nothing."""
 _VERSION_BASE = "1.3"
 QUIET = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
 """Keeps Hydra from writing anything: ptft makes the run directory itself, once all is valid."""
@@ -49,7 +54,8 @@ def launch(verb: str, argv: Sequence[str], command: Command, tell: Callable[[str
         PtftError: The command line is refused, or the command failed.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    arguments = parse_arguments(verb, argv)
+    arguments, resumed = take_up(parse_arguments(verb, argv), verb)
+    check_alone(arguments)
     tree = Tree(arguments.config_dir)
     use_tree(tree)
     forbid_environment()
@@ -57,9 +63,32 @@ def launch(verb: str, argv: Sequence[str], command: Command, tell: Callable[[str
     if arguments.shows:
         _show(door, arguments)
         return
-    place = Place(verb, arguments)
-    first = _check_all(door, arguments, place)
-    _run_jobs(_Jobs(door, arguments, place, command, tell), first.root)
+    place = Place(verb, arguments, resumed)
+    if not (place.named_by_job or place.sweep_subdir):
+        arguments = with_our_plugins(arguments)
+    first, orders = _check_all(door, arguments, place)
+    known = None if arguments.multirun else first
+    _run_jobs(_Jobs(door, arguments, place, command, tell, orders, known), first.root)
+
+
+def run_trial(request: Mapping[str, Any], command: Command) -> None:
+    """Run one trial of a sweep in a process of its own, started afresh.
+
+    Args:
+        request: What `_Jobs.request` returned.
+        command: What a job does.
+
+    Raises:
+        Interrupted: A signal asked it to stop.
+    """
+    verb = str(request["verb"])
+    arguments = parse_arguments(verb, request["argv"])
+    tree = Tree(arguments.config_dir)
+    use_tree(tree)
+    place = Place(verb, arguments, Path(request["folder"]))
+    jobs = _Jobs(Door(verb, arguments.root, tree, arguments.plugins), arguments, place, command, print)
+    with _hydra():
+        jobs.trial(Job(int(request["number"]), tuple(request["overrides"])))
 
 
 def _show(door: Door, arguments: Arguments) -> None:
@@ -76,19 +105,45 @@ def _nothing(_: DictConfig) -> None:
     """Stand in for a job where none runs."""
 
 
-def _check_all(door: Door, arguments: Arguments, place: "Place") -> Checked:
-    """Check every job that is known before the first one runs; returns the first.
+def _check_all(door: Door, arguments: Arguments, place: Place) -> tuple[Checked, Orders | None]:
+    """Check every job that is known before the first one runs.
+
+    Returns:
+        The first of them, and what our sweeper and launcher are told.
 
     Raises:
         ConfigError: Some job must not run; the problems of all are told.
     """
+    if not arguments.multirun:
+        return _check_each(door, [list(arguments.overrides)], place, multirun=False), None
+    texts = list(arguments.overrides)
+    first = _check_each(door, variants(texts), place, multirun=True)
+    if place.named_by_job or place.sweep_subdir:
+        return first, None  # folders that the user names: Hydra's own sweep
+    own = chosen(arguments, "sweeper") in METHODS
+    if first.sweep["space"]:
+        texts = with_space(texts, first.sweep["space"])
+        first = _check_each(door, variants(texts), place, multirun=True)
+    assert place.sweep_dir is not None, "the renamer of a job sets it"
+    folder = Path(place.sweep_dir)
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()
+        orders = orders_of(
+            door.verb, arguments, texts, first.config, first.sweep, folder, resumed=place.resumed, own=own,
+            loader=loader,
+        )  # fmt: skip
+    place.ours = True
+    return first, orders
+
+
+def _check_each(door: Door, jobs: Sequence[Sequence[str]], place: Place, *, multirun: bool) -> Checked:
+    """Check jobs and return the first; the problems of all are told."""
     checked: list[Checked] = []
     problems: list[Problem] = []
-    jobs = variants(arguments.overrides) if arguments.multirun else [list(arguments.overrides)]
     with _hydra():
         for number, job in enumerate(jobs):
             try:
-                checked.append(door.check(job, place.renamer(number if arguments.multirun else None)))
+                checked.append(door.check(job, place.renamer(number if multirun else None, probing=True)))
             except ProblemsError as error:
                 problems += error.problems
     if problems:
@@ -106,6 +161,8 @@ class _Jobs:
         place: Where runs belong.
         command: What a job does.
         tell: Tells about failed jobs of a sweep.
+        orders: What our sweeper and launcher are told; None where the user names the folders, or nothing is swept.
+        known: The one job, checked; of a sweep None, as each is checked again when its turn comes.
         failed: What failed in this process, by job.
     """
 
@@ -114,6 +171,8 @@ class _Jobs:
     place: Place
     command: Command
     tell: Callable[[str], None]
+    orders: Orders | None = None
+    known: Checked | None = None
     failed: dict[int, BaseException] = field(default_factory=dict)
 
     def run(self, _: DictConfig) -> Any:
@@ -122,38 +181,84 @@ class _Jobs:
         use_tree(self.door.tree)
         settings = HydraConfig.get()
         job = int(settings.job.num) if self.arguments.multirun else None
+        if self.orders is not None and self.orders.own:
+            job = int(settings.sweep.subdir)  # trials of a batch need not have numbers that follow each other
         listed: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # as typed, references too
         overrides = [str(text) for text in listed]
         try:
-            folder = self.place.take_over(settings.runtime.output_dir)
-            checked = self.door.check(overrides, self.place.renamer(job, folder))
-            snapshot = OmegaConf.to_container(settings, resolve=False, enum_to_str=True)
-            assert isinstance(snapshot, dict)
-            invocation = Invocation(
-                verb=self.door.verb,
-                argv=("ptft", self.door.verb, *self.arguments.argv),
-                overrides=tuple(overrides),
-                hydra={str(key): value for key, value in snapshot.items()},
-                choices=checked.choices,
-                trusted=tuple(self.door.trusted),
-                config_dir=self.door.tree.user,
-                job=job,
-                run=checked.run,
-                compared=checked.compared,
-                resume=checked.resume,
-                init_from=checked.init_from,
-                teacher=checked.teacher,
-            )
-            return self.command(checked.config, invocation)
+            folder = self.place.take_over(settings.runtime.output_dir, always=self.orders is not None)
+            return _for_hydra(self._do(overrides, job, folder))
         except Interrupted as error:
             raise StoppedError(error) from None
         except Exception as error:
             self.failed[job or 0] = error
             if job is None:
                 return None  # raised again once Hydra is left, which would add lines of its own
-            text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
-            self.tell(f"job {job} failed ({' '.join(overrides)}): {text}")
+            if self.orders is None or not self.orders.own:
+                text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
+                self.tell(f"job {job} failed ({' '.join(overrides)}): {text}")
             raise
+
+    def trial(self, job: Job) -> None:
+        """Run one trial of our sweeper here; how it ended stands in its folder.
+
+        Raises:
+            Interrupted: A signal asked it to stop.
+        """
+        try:
+            self._do(job.overrides, job.number, None)
+        except Interrupted:
+            raise
+        except Exception as error:  # `trial.json` tells the sweep; this is for who reads what the trial printed
+            self.tell(str(error) if isinstance(error, PtftError) else traceback.format_exc())
+
+    def request(self, job: Job) -> dict[str, Any]:
+        """Return what a process started afresh is told to run a trial, see `run_trial`."""
+        assert self.orders is not None, "our launcher numbers its folders"
+        folder = str(self.orders.folder)
+        own = {"number": job.number, "overrides": list(job.overrides)}
+        return {"verb": self.door.verb, "argv": list(self.orders.argv), "folder": folder, **own}
+
+    def _do(self, overrides: Sequence[str], job: int | None, folder: Path | None) -> list[Measured]:
+        """Check one job again and run it; of a trial, leave word of how it ended."""
+        ours = Path(str(self.place.sweep_dir)) / str(job) if job is not None and self.place.ours else None
+        try:
+            checked = self.known or self.door.check(overrides, self.place.renamer(job, folder))
+            measured: list[Measured] = self.command(checked.config, self._invocation(checked, overrides, job))
+        except Interrupted:
+            raise
+        except Exception as error:
+            if ours is not None:
+                failed(error).write(ours)
+            raise
+        if ours is not None:
+            done(measured or ()).write(ours)
+        return measured
+
+    def _invocation(self, checked: Checked, overrides: Sequence[str], job: int | None) -> Invocation:
+        snapshot = OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
+        assert isinstance(snapshot, dict)
+        return Invocation(
+            verb=self.door.verb,
+            argv=("ptft", self.door.verb, *self.arguments.argv),
+            overrides=tuple(overrides),
+            hydra={str(key): value for key, value in snapshot.items()},
+            choices=checked.choices,
+            trusted=tuple(self.door.trusted),
+            config_dir=self.door.tree.user,
+            job=job,
+            run=checked.run,
+            compared=checked.compared,
+            resume=checked.resume,
+            init_from=checked.init_from,
+            teacher=checked.teacher,
+        )
+
+
+def _for_hydra(measured: list[Measured] | None) -> float | list[float] | None:
+    """Return what other sweepers compare: a number, or several."""
+    values = [one.value for one in measured or ()]
+    return None if measured is None else values[0] if len(values) == 1 else values
 
 
 class StoppedError(BaseException):
@@ -174,6 +279,7 @@ def _run_jobs(jobs: _Jobs, root: str) -> None:
     def task(config: DictConfig) -> Any:  # a closure, as launchers in other processes take it along by value
         return jobs.run(config)
 
+    task.jobs = jobs  # type: ignore[attr-defined]  # our sweeper and launcher, which Hydra hands the function to, ask it
     try:
         _run_hydra(root, jobs.arguments, jobs.place.overrides(QUIET), task)
     except StoppedError as stopped:

@@ -6,7 +6,7 @@ Plain dataclasses that the check reads as source (see `signature.py`), like the 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ptft.types import NonNegativeFloat, PositiveFloat, PositiveInt, UnitFloat
+from ptft.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, UnitFloat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,33 @@ class ReportSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How a sweep (`-m`) runs.
+
+    Attributes:
+        trials: How many points are tried; null: all of a grid, 20 otherwise.
+        seeds: Trials of each point, with `engine.seed` and those after it; a point counts with their mean.
+        parallel: How many trials run at once; the cores are shared among them.
+        timeout: Minutes that one trial may take; null: as many as it likes.
+        budget: Minutes after which no trial is started; null: all are.
+        max_failures: More failed trials end the sweep; null: it goes on whatever fails.
+        resume: A sweep to go on with: its name or path; nothing else need be typed.
+        retry: Run the failed trials of a resumed sweep again.
+        space: Settings with several values, as they would be typed; those on the command line stand before them.
+    """
+
+    trials: PositiveInt | None = None
+    seeds: PositiveInt = 1
+    parallel: PositiveInt = 1
+    timeout: PositiveFloat | None = None
+    budget: PositiveFloat | None = None
+    max_failures: NonNegativeInt | None = None
+    resume: str | int | None = None
+    retry: bool = False
+    space: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingKeys:
     """Keys of `pretrain` and `finetune`.
 
@@ -78,6 +105,7 @@ class TrainingKeys:
         objective: The metric that decides what is best: `val/accuracy:max`, or a list; null: the task's headline.
         gate: What a metric must reach.
         distil: A trained run to learn from, and how much; null: none.
+        sweep: How a sweep runs.
     """
 
     command: Literal["pretrain", "finetune"] | None = None
@@ -93,6 +121,7 @@ class TrainingKeys:
     objective: str | list[str] | None = None
     gate: GateSettings | None = None
     distil: DistilSettings | None = None
+    sweep: SweepSettings = SweepSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +133,7 @@ class EvaluationKeys:
         checkpoint: `best`, `last` or the step of a checkpoint.
         split: The split to evaluate on; `all`: every example of the data.
         evaluate: What is told beside the table.
+        sweep: How a sweep runs.
     """
 
     run: str | int | list[str | int]
@@ -117,6 +147,7 @@ class EvaluationKeys:
     offline: bool = False
     objective: str | list[str] | None = None
     gate: GateSettings | None = None
+    sweep: SweepSettings = SweepSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,12 +255,14 @@ class CompressionKeys:
         run: The run to compress: a name, `@latest` or a path.
         checkpoint: `best`, `last` or the step of a checkpoint.
         compression: The steps, and what they may cost.
+        sweep: How a sweep runs.
     """
 
     command: Literal["compress"] | None = None
     run: str | int
     checkpoint: str | int = "best"
     compression: CompressionSettings = CompressionSettings()
+    sweep: SweepSettings = SweepSettings()
     experiment: str | list[str] | None = None
     name: str | int | None = None
     output_root: str = "outputs"

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 
 from ptft.config.arguments import Arguments, parse_overrides, plain_value, quoted
 from ptft.runtime.find import is_path
+from ptft.sweep.study import FILE as STUDY
 
 Renamer = Callable[[dict[str, Any], dict[str, str]], None]
 """Sets `output_root` and `name` in a config whose group choices are given."""
@@ -32,12 +33,20 @@ class Place:
     none is given. Hydra's `hydra.run.dir` and `hydra.sweep.dir` mean the same folders when a user sets them.
     """
 
-    def __init__(self, verb: str, arguments: Arguments) -> None:
+    def __init__(self, verb: str, arguments: Arguments, sweep: Path | None = None) -> None:
+        """Find out what a command line says of its folders.
+
+        Args:
+            verb: The command.
+            arguments: Its command line.
+            sweep: The folder of the sweep that is gone on with.
+        """
         self.verb = verb
+        self.resumed = self.ours = sweep is not None
         self.multirun = arguments.multirun
         single, _ = parse_overrides([text for text in arguments.overrides if text.startswith("hydra.")])
         self.run_dir = plain_value(single, "hydra.run.dir")
-        self.sweep_dir = plain_value(single, "hydra.sweep.dir")
+        self.sweep_dir = str(sweep) if sweep is not None else plain_value(single, "hydra.sweep.dir")
         self.sweep_subdir = plain_value(single, "hydra.sweep.subdir")
         self.named_by_job = False
         parser = OverridesParser.create()
@@ -46,12 +55,13 @@ class Place:
                 with contextlib.suppress(HydraException):  # told when the jobs are checked
                     self.named_by_job = parser.parse_override(text).is_sweep_override()
 
-    def renamer(self, job: int | None, output_dir: Path | None = None) -> Renamer:
+    def renamer(self, job: int | None, output_dir: Path | None = None, *, probing: bool = False) -> Renamer:
         """Return what puts the place of a job into its config.
 
         Args:
             job: Number of the job in a sweep; None for a single run.
             output_dir: The folder that Hydra made for the job, where the user chose its name.
+            probing: Whether the job is only looked at, and may not mind what lies in the folder of a sweep of ours.
         """
 
         def rename(config: dict[str, Any], choices: dict[str, str]) -> None:
@@ -65,7 +75,8 @@ class Place:
                 chosen = Path(self.run_dir) if self.run_dir else None
             else:
                 self.sweep_dir = self.sweep_dir or str(Path(str(config.get("output_root"))) / made)
-                chosen = output_dir or Path(self.sweep_dir) / str(job)
+                there = probing and (Path(self.sweep_dir) / STUDY).exists()
+                chosen = output_dir or Path(self.sweep_dir) / (f"new-{job}" if there else str(job))
             if chosen is None:
                 config["name"] = made
             elif job is None:
@@ -73,7 +84,7 @@ class Place:
             else:
                 sweep = Path(str(self.sweep_dir))
                 config["output_root"] = str(sweep.parent)
-                config["name"] = f"{sweep.name}/{chosen.relative_to(sweep) if output_dir else job}"
+                config["name"] = f"{sweep.name}/{chosen.relative_to(sweep)}"
 
         return rename
 
@@ -85,8 +96,17 @@ class Place:
         subdir = [] if self.sweep_subdir else ["hydra.sweep.subdir=."]
         return [*quiet, f"hydra.sweep.dir={quoted(self.sweep_dir)}", *subdir]
 
-    def take_over(self, output_dir: str) -> Path | None:
-        """Free the folder that Hydra made for a job under a name of the user's choice, and return it."""
+    def take_over(self, output_dir: str, *, always: bool = False) -> Path | None:
+        """Free the folder that Hydra made for a job; return it where the user chose its name.
+
+        Args:
+            output_dir: The folder.
+            always: Free it whoever chose its name.
+        """
+        if always:
+            with contextlib.suppress(OSError):
+                Path(output_dir).rmdir()  # only when empty
+            return None
         if not (self.multirun and self.sweep_subdir and self.sweep_dir):
             return None
         folder = Path(output_dir)

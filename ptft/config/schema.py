@@ -189,7 +189,7 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     engine = config.get("engine")
     durations = {name: engine.get(name) for name in _DURATIONS} if isinstance(engine, Mapping) else {}
     for name, value in durations.items():
-        yield from _check_duration(f"engine.{name}", value, share=name not in ("max", "stop_at"))
+        yield from _check_duration(f"engine.{name}", value, share=name != "max")
     if isinstance(engine, Mapping):
         yield from _check_averages(engine.get("ema"), engine.get("swa"))
     if config.get("name") is not None and (wrong := check_name(str(config["name"]))):
@@ -207,6 +207,7 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
         yield from check_prediction(config)
     if verb == "compress":
         yield from check_compression(config)
+    yield from _check_sweep(config.get("sweep"))
     gate = config.get("gate")
     if isinstance(gate, Mapping):
         if not re.fullmatch(_METRIC, str(gate.get("metric"))):
@@ -216,6 +217,13 @@ def _check_meaning(verb: str, config: Mapping[str, Any]) -> Iterator[Complaint]:
     if config.get("command") not in (None, verb):
         experiment = f" experiment={config['experiment']}" if config.get("experiment") else ""
         yield "command", f"this config is for `ptft {config['command']}`; type: ptft {config['command']}{experiment}"
+
+
+def _check_sweep(sweep: Any) -> Iterator[Complaint]:
+    """Yield what is wrong with the keys of a sweep."""
+    for text in (sweep.get("space") or []) if isinstance(sweep, Mapping) else []:
+        if "=" not in str(text):
+            yield "sweep.space", f"takes settings with several values, as optimizer.lr=1e-3,1e-2; found {shown(text)}"
 
 
 def _check_averages(ema: Any, swa: Any) -> Iterator[Complaint]:

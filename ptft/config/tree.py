@@ -7,7 +7,7 @@ import ptft
 
 GROUPS = (
     "model", "data", "task", "optimizer", "schedule", "engine", "augmentation", "adapt", "logger", "compression",
-    "experiment", "debug",
+    "sweep", "experiment", "debug",
 )  # fmt: skip
 """Every config group."""
 

@@ -11,6 +11,8 @@ from typing import Any
 from ptft.errors import ConfigError
 
 LATEST = "@latest"
+BEST_OF = "best-of:"
+"""Before the name or the path of a sweep: the best of its trials."""
 TRAINED = ("pretrain", "finetune")
 """Commands whose runs hold a network that is trained on."""
 HOLDING = (*TRAINED, "compress")
@@ -71,7 +73,7 @@ def find_run(reference: str, output_root: str | Path = "outputs", commands: Sequ
     """Return the run directory that a name, `@latest` or a path names.
 
     Args:
-        reference: A name under `output_root`, `@latest`, or a path that starts with `./`, `/` or `~`.
+        reference: A name under `output_root`, `@latest`, `best-of:SWEEP`, or a path that starts with `./`, `/` or `~`.
         output_root: The folder of all runs.
         commands: The commands whose runs count for `@latest` and are offered in errors.
 
@@ -81,6 +83,8 @@ def find_run(reference: str, output_root: str | Path = "outputs", commands: Sequ
     root = Path(output_root)
     if "\0" in reference or not reference.strip():
         raise ConfigError("takes the name or the path of a run, found no usable name")
+    if reference.startswith(BEST_OF):
+        return _best_of(reference.removeprefix(BEST_OF), root)
     if is_path(reference):
         path = Path(reference).expanduser()
         if (path / "run.json").is_file():
@@ -103,6 +107,27 @@ def find_run(reference: str, output_root: str | Path = "outputs", commands: Sequ
     elif beside.suffix in WEIGHT_FILES:
         here = f", and no file ./{reference}; a file is named by its path, as ./{reference} or /folder/{beside.name}"
     raise ConfigError(f"no run called `{reference}` under {root}/{here}; {_offer(reference, root, commands)}")
+
+
+def _best_of(name: str, root: Path) -> Path:
+    """Return the best trial of a sweep.
+
+    Raises:
+        ConfigError: There is no such sweep, or none of its trials has succeeded yet.
+    """
+    folder = Path(name).expanduser() if is_path(name) else root / name
+    try:
+        best = json.loads((folder / "sweep.json").read_bytes())["best"]
+    except (OSError, ValueError, KeyError, TypeError):
+        sweeps = sorted(file.parent.name for file in root.glob("*/sweep.json"))
+        there = f"sweeps here: {', '.join(sweeps[-_SHOWN:])}" if sweeps else f"there are no sweeps under {root}/ yet"
+        raise ConfigError(f"{BEST_OF}{name}: {folder} holds no sweep (no sweep.json); {there}") from None
+    if best is None:
+        raise ConfigError(f"{BEST_OF}{name}: no trial of {folder} has succeeded yet")
+    run = folder / str(best["trial"])
+    if not (run / "run.json").is_file():
+        raise ConfigError(f"{BEST_OF}{name}: the best trial, {run}, is no longer there")
+    return run
 
 
 def find_weights(reference: str, output_root: str | Path = "outputs") -> Path | Remote:

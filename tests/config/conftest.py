@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from ptft.config.door import Door
 from ptft.config.hydra_app import launch
+from ptft.config.tree import Tree, builtin_tree, use_tree
 from ptft.errors import ConfigError
+from ptft.sweep.trial import Measured
 
 
 @dataclass
@@ -17,7 +22,7 @@ class Recorder:
     """Stands in for a verb: keeps each job's config and invocation."""
 
     calls: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
-    result: Any = 0.5
+    result: Any = (Measured("val/accuracy", "max", 0.5),)
 
     def __call__(self, config, invocation):
         self.calls.append((config, invocation))
@@ -59,6 +64,20 @@ def ptft(here, quiet_logging):
         return recorder
 
     return run
+
+
+@pytest.fixture
+def door(here):
+    """Check a command line as it is checked before anything runs; returns the checked job."""
+
+    def check(verb, *arguments):
+        tree = Tree()
+        use_tree(tree)
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(builtin_tree()), job_name="ptft"):
+            return Door(verb, verb, tree).check(arguments)
+
+    return check
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ SHIPPED = [(group, option) for group in GROUPS for option in Tree().options(grou
 
 
 @pytest.mark.parametrize(("group", "option"), SHIPPED, ids=lambda value: value)
-def test_every_shipped_option_passes_the_door(ptft, saved_run, group, option):
+def test_every_shipped_option_passes_the_door(door, saved_run, group, option):
     text = Tree().options(group)[option].read_text()
     recipe = re.search(r"^command: (\w+)", text, re.MULTILINE)
     verb = recipe[1] if recipe else "compress" if group == "compression" else "finetune"
@@ -187,8 +187,8 @@ def test_every_shipped_option_passes_the_door(ptft, saved_run, group, option):
         needed.append("run=ft")
     if option.startswith("steps/"):
         chosen = f"+compression/steps@compression.steps.one={option.removeprefix('steps/')}"
-    recorder = ptft(verb, chosen, *needed)
-    assert recorder.invocation.choices[group] == option or "one" in recorder.config["compression"]["steps"]
+    checked = door(verb, chosen, *needed)
+    assert checked.choices[group] == option or "one" in checked.config["compression"]["steps"]
     first = text.splitlines()[1 if text.startswith("# @package") else 0]
     assert first.startswith("# ") and len(first) > 10, "the first line tells `ptft list` what it is"
 

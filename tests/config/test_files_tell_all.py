@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ptft.config.keys import CompressionKeys, EvaluationKeys, PredictionKeys, TrainingKeys
+from ptft.config.keys import CompressionKeys, EvaluationKeys, PredictionKeys, SweepSettings, TrainingKeys
 from ptft.config.resolve import MAPPINGS, NESTED, SUPPLIED, find_component, reserved
 from ptft.config.tree import GROUPS, builtin_tree
 from ptft.engine.settings import EngineSettings
@@ -14,6 +14,10 @@ from ptft.engine.settings import EngineSettings
 COMPONENTS = [
     path for group in SUPPLIED for path in sorted((builtin_tree() / group / NESTED.get(group, "")).rglob("*.yaml"))
 ]
+
+
+CHOSEN = ("experiment", "sweep")
+"""Keys that options of groups fill."""
 
 
 def read(path):
@@ -24,19 +28,23 @@ def test_the_engine_s_yaml_holds_its_settings_with_their_defaults():
     assert read(builtin_tree() / "engine/default.yaml") == dataclasses.asdict(EngineSettings())
 
 
+def test_the_sweep_s_yaml_holds_its_settings_with_their_defaults():
+    assert read(builtin_tree() / "sweep/default.yaml") == dataclasses.asdict(SweepSettings())
+
+
 @pytest.mark.parametrize(("verb", "keys"), [("pretrain", TrainingKeys), ("finetune", TrainingKeys)])
 def test_the_roots_hold_the_top_level_keys_with_their_defaults(verb, keys):
     root = read(builtin_tree() / f"{verb}.yaml")
     groups = {name for entry in root.pop("defaults") if isinstance(entry, dict) for name in entry}
     assert groups == set(GROUPS) - {"compression"}
-    told = {field.name: field.default for field in dataclasses.fields(keys) if field.name != "experiment"}
+    told = {field.name: field.default for field in dataclasses.fields(keys) if field.name not in CHOSEN}
     assert root == told
 
 
 def test_the_root_of_evaluate_holds_its_keys():
     root = read(builtin_tree() / "evaluate.yaml")
     root.pop("defaults")
-    fields = {field.name: field.default for field in dataclasses.fields(EvaluationKeys) if field.name != "experiment"}
+    fields = {field.name: field.default for field in dataclasses.fields(EvaluationKeys) if field.name not in CHOSEN}
     assert root.pop("run") == "???"
     fields.pop("run")
     fields["evaluate"] = dataclasses.asdict(fields["evaluate"])
@@ -46,7 +54,7 @@ def test_the_root_of_evaluate_holds_its_keys():
 def test_the_root_of_predict_holds_its_keys():
     root = read(builtin_tree() / "predict.yaml")
     root.pop("defaults")
-    fields = {field.name: field.default for field in dataclasses.fields(PredictionKeys) if field.name != "experiment"}
+    fields = {field.name: field.default for field in dataclasses.fields(PredictionKeys) if field.name not in CHOSEN}
     assert root.pop("run") == "???"
     fields.pop("run")
     assert root == fields
@@ -55,7 +63,7 @@ def test_the_root_of_predict_holds_its_keys():
 def test_the_root_of_compress_holds_its_keys():
     root = read(builtin_tree() / "compress.yaml")
     root.pop("defaults")
-    fields = {field.name: field.default for field in dataclasses.fields(CompressionKeys) if field.name != "experiment"}
+    fields = {field.name: field.default for field in dataclasses.fields(CompressionKeys) if field.name not in CHOSEN}
     assert root.pop("run") == "???"
     fields.pop("run")
     fields["compression"] = dataclasses.asdict(fields["compression"])

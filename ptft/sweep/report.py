@@ -1,0 +1,218 @@
+"""What a sweep leaves behind and says at its end: sweep.json, trials.csv, tables, the winner's command."""
+
+import csv
+import io
+import json
+import math
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptft.runtime import files
+from ptft.runtime.text import shortened
+from ptft.sweep.contrast import compared_key, contrasts
+from ptft.sweep.space import Params, Space, as_number
+from ptft.sweep.trial import History, Point, Trial, history_of
+
+SUMMARY, TABLE = "sweep.json", "trials.csv"
+_PARAMS_WIDTH, _REASON_WIDTH = 44, 40
+"""Columns of a terminal that the values of a trial, or a reason, may take."""
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What is known of a sweep as a whole.
+
+    Attributes:
+        name: Its name.
+        verb: The command that each trial runs.
+        method: What chooses its points.
+        objectives: Name and mode of what trials are compared by; empty before the first has ended.
+        shares: How much of a whole training each rung is.
+        total: How many points there are to be.
+        seeds: Trials of each point.
+        base: The overrides of one value, as typed.
+        folder: Its folder.
+    """
+
+    name: str
+    verb: str
+    method: str
+    objectives: list[tuple[str, str]]
+    shares: tuple[float, ...]
+    total: int
+    seeds: int
+    base: list[str]
+    folder: Path
+
+
+def history(facts: SweepFacts, trials: Sequence[Trial]) -> History:
+    """Return all trials by point, with the modes of their objectives."""
+    return history_of(trials, [mode for _, mode in facts.objectives])
+
+
+def best_point(facts: SweepFacts, trials: Sequence[Trial]) -> Point | None:
+    """Return the best point of those that went furthest, by the first objective; None before any has ended."""
+    return next(iter(history(facts, trials).ranked()), None)
+
+
+def best_trial(facts: SweepFacts, point: Point) -> Trial:
+    """Return the best trial of a point."""
+    sign = 1 if facts.objectives[0][1] == "max" else -1
+    ended = [trial for trial in point.trials if trial.state != "failed" and point.rung in trial.values]
+    return max(ended, key=lambda trial: (sign * trial.values[point.rung][0], -trial.number))
+
+
+def write_sweep(facts: SweepFacts, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Replace sweep.json and trials.csv by what is known now; returns what the first holds."""
+    known = history(facts, trials)
+    best = next(iter(known.ranked()), None)
+    counts = Counter(trial.state for trial in trials)
+    summary: dict[str, Any] = {
+        "name": facts.name,
+        "command": facts.verb,
+        "method": facts.method,
+        "objectives": [list(one) for one in facts.objectives],
+        "total": facts.total,
+        "seeds": facts.seeds,
+        "counts": {state: counts[state] for state in ("done", "failed", "running", "waiting")},
+        "best": _as_json(facts, best) if best is not None else None,
+    }
+    if len(facts.objectives) > 1:
+        summary["front"] = [_as_json(facts, point) for point in known.front()]
+    summary["failed"] = [
+        {"trial": trial.number, "reason": trial.reason, "params": trial.params}
+        for trial in trials
+        if trial.state == "failed"
+    ]
+    summary["reproduce"] = reproduce(facts, best) if best is not None else None
+    summary["seconds"] = round(sum(trial.seconds for trial in trials), 3)
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    files.replace_with(facts.folder / SUMMARY, f"{text}\n".encode())
+    files.replace_with(facts.folder / TABLE, _as_csv(facts, trials).encode())
+    return summary
+
+
+def reproduce(facts: SweepFacts, point: Point) -> str:
+    """Return the command that runs a point again alone, quoted for a shell."""
+    dropped = ("name=", "overwrite=", "auto_resume=", "sweep.", "sweep=", "hydra")
+    kept = [text for text in facts.base if not text.lstrip("+~").startswith(dropped)]
+    if facts.seeds > 1:
+        kept = [text for text in kept if not text.startswith("engine.seed=")]
+    chosen = [f"{key}={value}" for key, value in point.params.items()]
+    return shlex.join(["ptft", facts.verb, *kept, *chosen])
+
+
+def short_params(params: Params, width: int | None = None) -> str:
+    """Return values in few letters, `lr=0.003 model=vision/vgg`: the last word of a key where no two are the same."""
+    last = Counter(key.rpartition(".")[2] for key in params)
+    words = [f"{name if last[name := key.rpartition('.')[2]] == 1 else key}={value}" for key, value in params.items()]
+    text = " ".join(words)
+    return text if width is None else shortened(text, width)
+
+
+def top_table(facts: SweepFacts, trials: Sequence[Trial], count: int = 5) -> tuple[str, list[dict[str, Any]]]:
+    """Return title and rows of the best points; with several objectives, of the front."""
+    known = history(facts, trials)
+    front = len(facts.objectives) > 1
+    points = known.front() if front else known.ranked()[:count]
+    rows = []
+    for place, point in enumerate(points, 1):
+        row: dict[str, Any] = {"": str(place), "trial": _numbers(point)}
+        for (name, _), value in zip(facts.objectives, point.values() or (), strict=True):
+            row[name] = float(value)
+        interval = point.interval()
+        if facts.seeds > 1:
+            row["+-"] = (interval[1] - interval[0]) / 2 if interval is not None else ""
+        if len(facts.shares) > 1:
+            row["of whole"] = f"{facts.shares[point.rung]:.0%}"
+        row["settings"] = short_params(point.params, _PARAMS_WIDTH)
+        rows.append(row)
+    ended = sum(point.values() is not None for point in known.points)
+    what = "The front" if front else f"Best {len(rows)}"
+    return f"{what} of {ended} points of {facts.name}", rows
+
+
+def failed_table(facts: SweepFacts, trials: Sequence[Trial]) -> tuple[str, list[dict[str, Any]]]:
+    """Return title and rows of the trials that failed."""
+    failed = [trial for trial in trials if trial.state == "failed"]
+    rows: list[dict[str, Any]] = [
+        {
+            "trial": str(trial.number),
+            "reason": shortened(trial.reason or "", _REASON_WIDTH),
+            "settings": short_params(trial.params, 74 - _REASON_WIDTH - 8),
+        }
+        for trial in failed
+    ]
+    return f"{len(failed)} failed; {facts.folder / 'logs'} holds what they said", rows
+
+
+def contrast_table(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> tuple[str, list[dict[str, Any]]]:
+    """Return title and rows of the values of a setting against the one that wins; no rows where nothing is compared."""
+    key = compared_key(space)
+    found = contrasts(history(facts, trials), key) if key is not None and facts.objectives else []
+    if facts.seeds < 2 or not found:
+        return "", []
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        others = {name: value for name, value in one.params.items() if name != one.key}
+        row: dict[str, Any] = {one.key: one.value, facts.objectives[0][0]: one.mean}
+        row["to winner"] = "" if one.difference is None else f"{one.difference:+.4f}"
+        row["95% interval"] = "" if one.interval is None else f"{one.interval[0]:+.4f} to {one.interval[1]:+.4f}"
+        row["certain"] = "wins" if one.difference is None else {None: "", True: "yes", False: "no"}[one.certain]
+        row["at"] = short_params(others, 24)
+        rows.append(row)
+    sure = all(one.certain for one in found[1:])
+    told = "the intervals exclude zero" if sure else "an interval that holds zero: it may be chance"
+    return f"{found[0].key}={found[0].value} wins; {told}", rows
+
+
+def _numbers(point: Point) -> str:
+    first, last = point.trials[0].number, point.trials[-1].number
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _as_json(facts: SweepFacts, point: Point) -> dict[str, Any]:
+    trial = best_trial(facts, point)
+    interval = point.interval()
+    return {
+        "point": point.number,
+        "trial": trial.number,
+        "run": f"{facts.name}/{trial.number}",
+        "params": point.params,
+        "values": {name: value for (name, _), value in zip(facts.objectives, point.values() or (), strict=True)},
+        "interval": list(interval) if interval is not None else None,
+        "share": facts.shares[point.rung],
+    }
+
+
+def _as_csv(facts: SweepFacts, trials: Sequence[Trial]) -> str:
+    """Return a row a trial; what a spreadsheet would take for a formula begins with an apostrophe."""
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    names = [name for name, _ in facts.objectives]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "point", "seed", "state", "share", *names, "seconds", "attempts", "reason", *keys])
+    for trial in trials:
+        values = trial.values[max(trial.values)] if trial.values else ("",) * len(names)
+        share = f"{facts.shares[trial.rung]:.4g}"
+        own = [trial.number, trial.point, trial.seed, trial.state, share, *values]
+        rest = [
+            f"{trial.seconds:.3f}",
+            trial.attempts,
+            trial.reason or "",
+            *(trial.params.get(key, "") for key in keys),
+        ]
+        writer.writerow([_plain(cell) for cell in (*own, *rest)])
+    return text.getvalue()
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return ""
+    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@") and as_number(cell) is None:
+        return f"'{cell}"
+    return cell
