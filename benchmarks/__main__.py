@@ -21,6 +21,8 @@ from benchmarks import (
     bench_step,
     bench_text_step,
     bench_tokens,
+    bench_trials,
+    sweeps,
 )
 from benchmarks.contest import Row, show
 
@@ -67,6 +69,8 @@ def main() -> None:
         bench_tokens.rows,
         bench_text_step.measure,
         bench_predict.measure,
+        bench_trials.measure,
+        sweeps.rows,
     )
     for part in parts:
         show(part())

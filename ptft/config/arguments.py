@@ -239,17 +239,17 @@ def plain_value(overrides: Sequence[Override], key: str) -> str | None:
     return found
 
 
-def variants(texts: Sequence[str], most: int = 200) -> list[list[str]]:
+def variants(texts: Sequence[str], loader: Any = None, most: int = 200) -> list[list[str]]:
     """Return sets of single-valued overrides in which each value of a sweep stands at least once.
 
     The first value of each sweep stands beside every value of the others, so that problems of single values are found
     without composing the whole product. Of an interval, whose values only a sweeper knows, its ends stand there.
     """
-    parser = OverridesParser.create()
+    parser = OverridesParser.create(config_loader=loader)
     lines: list[list[str]] = []
     for text in texts:
         try:
-            override = parser.parse_override(text)
+            (override,) = parser.parse_overrides([text])
         except (HydraException, RecursionError):
             lines.append([text])  # told when the job is checked
             continue

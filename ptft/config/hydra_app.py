@@ -117,21 +117,20 @@ def _check_all(door: Door, arguments: Arguments, place: Place) -> tuple[Checked,
     if not arguments.multirun:
         return _check_each(door, [list(arguments.overrides)], place, multirun=False), None
     texts = list(arguments.overrides)
-    first = _check_each(door, variants(texts), place, multirun=True)
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()  # which knows the options that glob(...) means
+    first = _check_each(door, variants(texts, loader), place, multirun=True)
     if place.named_by_job or place.sweep_subdir:
         return first, None  # folders that the user names: Hydra's own sweep
     own = chosen(arguments, "sweeper") in METHODS
     if first.sweep["space"]:
         texts = with_space(texts, first.sweep["space"])
-        first = _check_each(door, variants(texts), place, multirun=True)
+        first = _check_each(door, variants(texts, loader), place, multirun=True)
     assert place.sweep_dir is not None, "the renamer of a job sets it"
     folder = Path(place.sweep_dir)
-    with _hydra():
-        loader = GlobalHydra.instance().config_loader()
-        orders = orders_of(
-            door.verb, arguments, texts, first.config, first.sweep, folder, resumed=place.resumed, own=own,
-            loader=loader,
-        )  # fmt: skip
+    orders = orders_of(
+        door.verb, arguments, texts, first.config, first.sweep, folder, resumed=place.resumed, own=own, loader=loader
+    )
     place.ours = True
     return first, orders
 

@@ -19,7 +19,7 @@ from ptft.sweep.trial import Trial
 
 _RUNNING, _LAST = 6, 3
 """Trials shown of those that run, and of those that ended last."""
-_PARAMS_WIDTH = 40
+_WIDTH = 78
 
 
 class Board:
@@ -78,7 +78,8 @@ class Board:
 
     def table(self, trials: Sequence[Trial], now: float) -> Table:
         """Return the table as it is now, at most a dozen lines of 80 columns."""
-        table = Table(title=Text(printable(self._title(trials)), style="bold"), title_justify="left", width=78)
+        title = Text(printable(self._title(trials)), style="bold", no_wrap=True, overflow="ellipsis")
+        table = Table(title=title, title_justify="left", width=_WIDTH)
         for name, justify in (
             ("trial", "right"),
             ("state", "left"),
@@ -86,7 +87,7 @@ class Board:
             (self._objective(), "right"),
         ):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-        table.add_column("settings", no_wrap=True, overflow="ellipsis")
+        table.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
         for number in self._recent:
             self._row(table, trials[number], f"{trials[number].seconds:.0f}")
         for number in list(self._started)[:_RUNNING]:
@@ -111,8 +112,7 @@ class Board:
         if best is None:
             return f"{self.facts.name}: {self.facts.method}"
         value = (best.values() or (0.0,))[0]
-        where = f"trial {best.trials[0].number}: {short_params(best.params, _PARAMS_WIDTH)}"
-        return f"{self.facts.name}: best {value:.4f} ({where})"
+        return f"{self.facts.name}: best {value:.4f} by trial {best.trials[0].number}, {short_params(best.params)}"
 
     def _state(self, trials: Sequence[Trial]) -> str:
         counts = Counter(trial.state for trial in trials)

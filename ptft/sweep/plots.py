@@ -173,6 +173,9 @@ def _slice(axes: Any, facts: SweepFacts, known: History, one: Dimension) -> None
         axes.set_xlim(-0.5, len(places) - 0.5)
     elif isinstance(one, Interval) and one.log:
         axes.set_xscale("log")
+        # Plain numbers: matplotlib writes powers as formulas, which names with a `$` must not become.
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
     axes.set(title=_title(facts, one.key), xlabel=one.key, ylabel=facts.objectives[0][0])
     axes.legend(frameon=False, fontsize=8)
 

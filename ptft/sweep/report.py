@@ -18,8 +18,8 @@ from ptft.sweep.space import Params, Space, as_number
 from ptft.sweep.trial import History, Point, Trial, history_of
 
 SUMMARY, TABLE = "sweep.json", "trials.csv"
-_PARAMS_WIDTH, _REASON_WIDTH = 44, 40
-"""Columns of a terminal that the values of a trial, or a reason, may take."""
+_REASON_WIDTH = 40
+"""Columns of a terminal that a reason may take."""
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,11 @@ def reproduce(facts: SweepFacts, point: Point) -> str:
     return shlex.join(["ptft", facts.verb, *kept, *chosen])
 
 
-def short_params(params: Params, width: int | None = None) -> str:
+def short_params(params: Params) -> str:
     """Return values in few letters, `lr=0.003 model=vision/vgg`: the last word of a key where no two are the same."""
     last = Counter(key.rpartition(".")[2] for key in params)
     words = [f"{name if last[name := key.rpartition('.')[2]] == 1 else key}={value}" for key, value in params.items()]
-    text = " ".join(words)
-    return text if width is None else shortened(text, width)
+    return " ".join(words)
 
 
 def top_table(facts: SweepFacts, trials: Sequence[Trial], count: int = 5) -> tuple[str, list[dict[str, Any]]]:
@@ -129,7 +128,7 @@ def top_table(facts: SweepFacts, trials: Sequence[Trial], count: int = 5) -> tup
             row["+-"] = (interval[1] - interval[0]) / 2 if interval is not None else ""
         if len(facts.shares) > 1:
             row["of whole"] = f"{facts.shares[point.rung]:.0%}"
-        row["settings"] = short_params(point.params, _PARAMS_WIDTH)
+        row["settings"] = short_params(point.params)
         rows.append(row)
     ended = sum(point.values() is not None for point in known.points)
     what = "The front" if front else f"Best {len(rows)}"
@@ -143,7 +142,7 @@ def failed_table(facts: SweepFacts, trials: Sequence[Trial]) -> tuple[str, list[
         {
             "trial": str(trial.number),
             "reason": shortened(trial.reason or "", _REASON_WIDTH),
-            "settings": short_params(trial.params, 74 - _REASON_WIDTH - 8),
+            "settings": short_params(trial.params),
         }
         for trial in failed
     ]
@@ -163,7 +162,7 @@ def contrast_table(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> 
         row["to winner"] = "" if one.difference is None else f"{one.difference:+.4f}"
         row["95% interval"] = "" if one.interval is None else f"{one.interval[0]:+.4f} to {one.interval[1]:+.4f}"
         row["certain"] = "wins" if one.difference is None else {None: "", True: "yes", False: "no"}[one.certain]
-        row["at"] = short_params(others, 24)
+        row["at"] = short_params(others)
         rows.append(row)
     sure = all(one.certain for one in found[1:])
     told = "the intervals exclude zero" if sure else "an interval that holds zero: it may be chance"

@@ -18,6 +18,8 @@ from hydra.errors import HydraException
 
 from ptft.errors import ConfigError
 
+_COUNTED = 100_000
+"""Points that may be counted one by one."""
 Params = dict[str, str]
 """A value, as it is typed, for each key of a space."""
 _DIGITS = 4
@@ -119,17 +121,26 @@ class Space:
                 f"hydra/sweeper=grid cannot walk the interval of {self.intervals[0]}: name its values "
                 f"({self.intervals[0]}=1,2,3), or take hydra/sweeper=random, tpe or asha"
             )
-        keys = [one.key for one in self.dimensions]
-        values = [one.values for one in self.dimensions if isinstance(one, Choice)]
-        return [dict(zip(keys, point, strict=True)) for point in product(*values)]
+        return self._all()
 
     def draw(self, dice: random.Random) -> Params:
         """Return a point drawn at random."""
         return {one.key: one.draw(dice) for one in self.dimensions}
 
     def draw_new(self, dice: random.Random, known: Sequence[Params]) -> Params:
-        """Return a point that is not among those known, unless nearly all are."""
-        return first_new(lambda: self.draw(dice), known)
+        """Return a point that is not among those known, if there is one."""
+        found = first_new(lambda: self.draw(dice), known)
+        if found in known and self.size <= _COUNTED:
+            found = dice.choice([point for point in self._all() if point not in known] or [found])
+        return found
+
+    def _all(self) -> list[Params]:
+        """Return every point of a space that can be counted."""
+        values = [
+            one.values if isinstance(one, Choice) else [str(n) for n in range(int(one.low), int(one.high) + 1)]
+            for one in self.dimensions
+        ]
+        return [dict(zip([one.key for one in self.dimensions], point, strict=True)) for point in product(*values)]
 
 
 def first_new(draw: Callable[[], Params], known: Sequence[Params], most: int = 100) -> Params:
@@ -160,7 +171,7 @@ def read_space(texts: Sequence[str], loader: Any = None) -> tuple[Space, list[st
     fixed: dict[str, str] = {}
     for text in texts:
         try:
-            override = parser.parse_override(text)
+            (override,) = parser.parse_overrides([text])  # `parse_override` would forget the loader
             key = override.get_key_element()
             if override.is_sweep_override():
                 fixed.pop(key, None)
@@ -176,7 +187,14 @@ def read_space(texts: Sequence[str], loader: Any = None) -> tuple[Space, list[st
 def _dimension(key: str, override: Override) -> Dimension:
     value: Any = override.value()
     if not isinstance(value, IntervalSweep):
-        return Choice(key, tuple(dict.fromkeys(str(one) for one in override.sweep_string_iterator())))
+        shuffled = bool(getattr(value, "shuffle", False))
+        if shuffled:
+            value.shuffle = False  # Hydra shuffles anew each time, and a sweep that goes on must find its order again
+        texts = (str(one).lower() if isinstance(one, bool) else str(one) for one in override.sweep_string_iterator())
+        values = list(dict.fromkeys(texts))
+        if shuffled:
+            random.Random(key).shuffle(values)
+        return Choice(key, tuple(values))
     assert value.start is not None and value.end is not None
     unknown = sorted(value.tags - {"log"})
     if unknown:

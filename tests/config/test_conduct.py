@@ -14,21 +14,14 @@ import torch
 from ptft.config.hydra_app import launch
 from ptft.errors import ConfigError, DivergedError, PtftError
 from ptft.runtime.find import find_run
-from ptft.sweep.study import Study
 from ptft.sweep.trial import Measured
+from tests.sweep.studies import trials
 
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Draw nothing: that takes longer than the sweeps here."""
     monkeypatch.setattr("ptft.config.conduct.write_plots", lambda facts, trials, space: ([], []))
-
-
-def trials(name):
-    study = Study.open(Path("outputs", name))
-    found = study.trials()
-    study.close()
-    return found
 
 
 def judge(config, invocation):

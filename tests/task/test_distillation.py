@@ -13,19 +13,12 @@ from ptft.engine.ema import Ema
 from ptft.engine.settings import EmaSettings
 from ptft.engine.weights import own_tensors
 from ptft.errors import ConfigError, DataError
-from ptft.model.text.bert import bert
 from ptft.model.vision.vit import VisionTransformer
 from ptft.task.classification import Classification
 from ptft.task.distillation import Distillation
-from ptft.task.likeness import even_places
-from ptft.task.multi_label import MultiLabel
-from ptft.task.regression import Regression
 from ptft.task.task import Task
-from ptft.task.text.causal import Causal
 from ptft.task.text.masked import Masked
-from ptft.task.text.pretraining import Pretraining
 from ptft.task.text.question_answering import QuestionAnswering
-from ptft.task.text.token_classification import TokenClassification
 from ptft.task.vision.contrastive import Contrastive
 from ptft.task.vision.gan import GAN
 from ptft.task.vision.rotation import Rotation
@@ -38,93 +31,14 @@ from tests.task.harness import (
     overfit,
     total_loss,
 )
+from tests.task.students import (
+    KINDS,
+    SpanNet,
+    classification,
+    pair,
+    text_task,
+)
 from tests.task.text import toys as texts
-
-LENGTHS = [3, 17, 5, 40]
-
-
-# ---- Students and teachers of every kind -----------------------------------------------------------------------------
-
-
-class SpanNet(torch.nn.Module):
-    """A TokenNet whose logits are two for each token, or as many as asked for."""
-
-    def __init__(self, outputs=2):
-        super().__init__()
-        self.net, self.head = texts.TokenNet(), torch.nn.Linear(texts.VOCABULARY, outputs)
-
-    def forward(self, input_ids, attention_mask, token_type_ids=None):
-        return self.head(self.net(input_ids, attention_mask))
-
-
-def classification(seed, **settings):
-    torch.manual_seed(seed)
-    return Classification(toys.TinyNet().double(), toys.SPEC, **settings), toys.image_batch(10)
-
-
-def multi_label(seed):
-    torch.manual_seed(seed)
-    batch = toys.image_batch(10)
-    batch["label"] = torch.nn.functional.one_hot(batch["label"], 3).double()
-    return MultiLabel(toys.TinyNet().double(), dataclasses.replace(toys.SPEC, target="labels")), batch
-
-
-def regression(seed):
-    torch.manual_seed(seed)
-    spec = dataclasses.replace(toys.SPEC, classes=(), target="value", value_mean=2.0 + seed, value_std=3.0)
-    batch = toys.image_batch(10)
-    batch["label"] = batch["label"].double()
-    return Regression(toys.TinyNet(num_classes=1).double(), spec), batch
-
-
-def language(kind, output):
-    def make(seed):
-        torch.manual_seed(seed)
-        task = kind(texts.TokenNet(output).double(), texts.spec(output))
-        batch = texts.batch_of(LENGTHS, pairs=output == "pretraining")
-        return task, task.transform(batch, texts.draws_for(batch))
-
-    return make
-
-
-def tags(seed):
-    torch.manual_seed(seed)
-    spec = dataclasses.replace(texts.spec("tags"), target="tags", classes=("O", "B-X", "I-X"))
-    batch = texts.batch_of(LENGTHS)
-    labels = torch.randint(3, batch["input_ids"].shape, generator=torch.Generator().manual_seed(1))
-    asked = batch["attention_mask"].bool() & (torch.arange(40) % 2 == 1)
-    return TokenClassification(SpanNet(3).double(), spec), batch | {"labels": labels.masked_fill(~asked, -100)}
-
-
-def answers(seed):
-    torch.manual_seed(seed)
-    batch = texts.batch_of(LENGTHS)
-    last = torch.tensor(LENGTHS) - 1
-    inside = (torch.arange(40) > 0) & (torch.arange(40) < last[:, None])
-    batch |= {"start": last // 3, "end": last // 2, "windows": torch.ones(4, dtype=torch.long)}
-    batch |= {"char_start": torch.zeros_like(inside, dtype=torch.long), "char_end": inside.long()}
-    return QuestionAnswering(SpanNet().double(), dataclasses.replace(texts.spec("span"), target="span")), batch
-
-
-KINDS = {
-    "classification": classification,
-    "weighted": lambda seed: classification(seed, class_weights={"a": 3.0}, label_smoothing=0.1),
-    "multi_label": multi_label,
-    "regression": regression,
-    "masked": language(Masked, "masked"),
-    "causal": language(Causal, "causal"),
-    "pretraining": language(Pretraining, "pretraining"),
-    "tags": tags,
-    "answers": answers,
-}
-
-
-def pair(kind, **settings):
-    """Return a distilled task, the plain one with the same weights, and a batch; all in float64."""
-    (student, batch), (teacher, _) = KINDS[kind](0), KINDS[kind](1)
-    batch = {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
-    plain = copy.deepcopy(student)
-    return Distillation(student, teacher, **settings), plain, batch
 
 
 def digest(module):
@@ -292,92 +206,6 @@ def test_the_mode_and_the_buffers_of_the_task_follow():
     assert plain.weights.dtype == torch.float64 and task.weights is plain.weights
     copied = copy.deepcopy(task)
     assert copied.task is not plain and copied.task.model is copied.model
-
-
-# ---- Inside ----------------------------------------------------------------------------------------------------------
-
-
-def text_task(layers, width=16, heads=2, kind=Masked, output="masked", seed=0):
-    torch.manual_seed(seed)
-    facts = texts.spec(output)
-    if kind is Classification:
-        facts = dataclasses.replace(facts, target="class", classes=("a", "b"), output="classes")
-    net = bert(facts, layers=layers, width=width, heads=heads, mlp=32, dropout=0.0)
-    return kind(net, facts)
-
-
-@pytest.mark.parametrize("width", [16, 24])
-@pytest.mark.parametrize("kind", [Masked, Classification])
-def test_a_student_with_fewer_layers_learns_states_and_relations_too(kind, width):
-    teacher, student = text_task(4, kind=kind, seed=1), text_task(2, width=width, kind=kind)
-    with torch.no_grad():
-        for parameter in teacher.parameters():
-            parameter.mul_(8 if parameter.ndim == 2 else 1)  # as drawn, it relates all tokens alike
-    task = Distillation(student, teacher, share=1.0, hidden=1.0, attention=1.0)
-    batch = texts.batch_of(LENGTHS)
-    batch = task.transform(batch, texts.draws_for(batch)) if kind is Masked else batch | {
-        "label": torch.tensor([0, 1, 0, 1])
-    }  # fmt: skip
-    terms = {name: float(value.detach()) for name, value in task.loss(task(batch), batch, "model").sums.items()}
-    assert terms["hidden_states"] > 0 and terms["attention_relations"] > 0
-    assert_cutting_changes_no_gradient(task.double(), batch, sizes=(1, 3))
-    task.float()
-    first, last = overfit(task, batch, steps=20, lr=5e-3)
-    assert last < 0.6 * first
-    assert not any(module._forward_hooks for block in student.model.model.base_model.encoder.layer
-                   for module in block.modules())  # fmt: skip
-
-
-def test_relations_are_learnt_from_a_wider_teacher():
-    teacher, student = text_task(3, width=24, seed=1), text_task(1)
-    with torch.no_grad():
-        for parameter in teacher.parameters():
-            parameter.mul_(8 if parameter.ndim == 2 else 1)
-    task = Distillation(student, teacher, share=1.0, attention=1e4)
-    batch = texts.batch_of(LENGTHS)
-    first, last = overfit(task, task.transform(batch, texts.draws_for(batch)), steps=40, lr=1e-2)
-    assert last < 0.5 * first
-
-
-def test_padding_changes_neither_states_nor_relations():
-    task = Distillation(text_task(2), text_task(2, seed=1), share=0.0, hidden=1.0, attention=1.0).double()
-    short, long = texts.batch_of(LENGTHS), texts.batch_of(LENGTHS, pad=7)
-    short, long = (task.transform(batch, texts.draws_for(batch)) for batch in (short, long))
-    for batch in (short, long):
-        batch["input_ids"] = texts.batch_of(LENGTHS, pad=batch["input_ids"].shape[1] - 40)["input_ids"]
-    first, second = (task(batch) for batch in (short, long))
-    for name in ("hidden_states", "attention_relations"):
-        torch.testing.assert_close(first[name], second[name])
-
-
-@pytest.mark.parametrize("way", ["eager", "sdpa"])
-def test_equal_networks_are_alike_inside_however_attention_is_worked_out(way):
-    student = text_task(2).eval()
-    teacher = copy.deepcopy(student)
-    for task in (student, teacher):
-        task.model.set_attention(way)
-    task = Distillation(student, teacher, hidden=1.0, attention=1.0).eval()
-    batch = texts.batch_of(LENGTHS)
-    outputs = task(task.transform(batch, texts.draws_for(batch)))
-    assert float(outputs["hidden_states"].detach()) == float(outputs["attention_relations"].detach()) == 0.0
-
-
-def test_vision_transformers_of_other_width_and_depth_are_compared_inside():
-    def vit(depth, width):
-        return Classification(VisionTransformer(toys.SPEC, patch_size=2, depth=depth, heads=2, width=width, mlp=16),
-                              toys.SPEC)  # fmt: skip
-
-    task = Distillation(vit(2, 8), vit(3, 12), hidden=1.0, attention=1.0)
-    sums = task.loss(task(toys.image_batch(5)), toys.image_batch(5), "model").sums
-    assert float(sums["hidden_states"].detach()) > 0 and float(sums["attention_relations"].detach()) > 0
-
-
-def test_blocks_are_mapped_evenly_and_the_last_to_the_last():
-    assert even_places(3, 6) == [1, 3, 5]
-    assert even_places(6, 6) == [0, 1, 2, 3, 4, 5]
-    assert even_places(1, 12) == [11]
-    assert even_places(4, 2) == [0, 0, 1, 1]
-    assert all(even_places(own, theirs)[-1] == theirs - 1 for own in range(1, 13) for theirs in range(1, 13))
 
 
 # ---- What does not fit -----------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ class Tpe(Method):
         dice = self.dice(number)
         if number < self.startup or not history.modes:
             return self.space.draw_new(dice, known(history))
-        return first_new(lambda: self._ask(history, dice.getrandbits(31)), known(history), most=10)
+        found = first_new(lambda: self._ask(history, dice.getrandbits(31)), known(history), most=10)
+        return self.space.draw_new(dice, known(history)) if found in known(history) else found
 
     def _ask(self, history: History, seed: int) -> Params:
         study = study_of(self.space, history, seed=seed, startup=min(self.startup, len(history.points)))
