@@ -31,6 +31,8 @@ from ptft.sweep.study import Study
 from ptft.sweep.trial import State, Trial
 
 DEFAULT_TRIALS = 20
+_LEAST = {"startup": 1, "reduction": 2, "rungs": 1}
+"""The least that settings of methods may be."""
 _LOOK = 0.5  # seconds between two looks at the clock while jobs run
 METHODS: Mapping[str, type[Method]] = {"grid": Grid, "random": Random, "tpe": Tpe, "asha": Asha}
 
@@ -69,7 +71,7 @@ def conduct(orders: Orders, method: str, settings: Mapping[str, Any], hands: Han
         ConfigError: The method does not fit the space.
         PtftError: No trial succeeded, or too many failed.
     """
-    chosen = _method_of(orders, method)
+    chosen = _method_of(orders, method, settings)
     orders.folder.mkdir(parents=True, exist_ok=True)
     try:
         with _held(orders), terminable():
@@ -155,10 +157,13 @@ def make_method(name: str, space: Space, trials: int, settings: Mapping[str, Any
     """Build a method by its name."""
     own = {"tpe": ("startup",), "asha": ("reduction", "rungs")}.get(name, ())
     given = {key: settings[key] for key in own if settings.get(key) is not None}
+    for key, value in given.items():
+        if not isinstance(value, int) or value < _LEAST[key]:
+            raise ConfigError(f"hydra.sweeper.{key}: takes a whole number >= {_LEAST[key]}, found {value}")
     return METHODS[name](space, trials, seed=int(settings.get("seed") or 0), **given)
 
 
-def _method_of(orders: Orders, method: str) -> str:
+def _method_of(orders: Orders, method: str, settings: Mapping[str, Any]) -> str:
     """Return the name of the method, of a resumed sweep the one it was begun with, before anything is made."""
     if orders.resumed:
         return method
@@ -171,6 +176,7 @@ def _method_of(orders: Orders, method: str) -> str:
         orders.space.grid()  # refuses intervals
     if chosen == "asha":
         _check_asha(orders)
+    make_method(chosen, orders.space, 1, settings)  # refuses its settings, before anything is made
     return chosen
 
 

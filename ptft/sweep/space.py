@@ -190,8 +190,7 @@ def _dimension(key: str, override: Override) -> Dimension:
         shuffled = bool(getattr(value, "shuffle", False))
         if shuffled:
             value.shuffle = False  # Hydra shuffles anew each time, and a sweep that goes on must find its order again
-        texts = (str(one).lower() if isinstance(one, bool) else str(one) for one in override.sweep_string_iterator())
-        values = list(dict.fromkeys(texts))
+        values = list(dict.fromkeys(map(str, override.sweep_string_iterator())))
         if shuffled:
             random.Random(key).shuffle(values)
         return Choice(key, tuple(values))

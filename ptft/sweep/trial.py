@@ -90,7 +90,10 @@ class Point:
         return "failed" if states == {"failed"} else "done"
 
     def values(self, rung: int | None = None) -> tuple[float, ...] | None:
-        """Return the mean over seeds of each objective at a rung, the last by default; None where there is none."""
+        """Return the mean over seeds of each objective at a rung, the last by default; None before all have ended.
+
+        Trials that failed are left out.
+        """
         found = self._found(rung)
         return tuple(statistics.fmean(column) for column in zip(*found, strict=True)) if found else None
 
@@ -104,10 +107,11 @@ class Point:
         return middle - half, middle + half
 
     def _found(self, rung: int | None) -> list[tuple[float, ...]]:
-        """Return what each trial that did not fail reached at a rung."""
+        """Return what each trial that did not fail reached at a rung; nothing while one of them has not."""
         place = self.rung if rung is None else rung
-        good = (trial for trial in self.trials if trial.state != "failed")
-        return [trial.values[place] for trial in good if place in trial.values]
+        good = [trial for trial in self.trials if trial.state != "failed"]
+        found = [trial.values[place] for trial in good if place in trial.values]
+        return found if len(found) == len(good) else []
 
 
 @dataclass(frozen=True)

@@ -292,6 +292,7 @@ def test_the_settings_of_a_preset_stand_behind_those_typed(ptft, here):
         (["-m", "engine.seed=1,2", "sweep.seeds=3"], "seeds of its own"),
         (["-m", "sweep.resume=nowhere"], "holds no sweep"),
         (["-m", "optimizer.lr=0.1,0.2", "hydra/sweeper=asha", "engine.stop_at=3st"], "sets engine.stop_at itself"),
+        (["-m", "optimizer.lr=0.1,0.2", "hydra/sweeper=asha", "hydra.sweeper.reduction=1"], "whole number >= 2"),
         (["-m", "optimizer.lr=0.1,0.2", "sweep.space=[nonsense]"], "takes settings with several values"),
         (["-m", "optimizer.lr=0.1,0.2", "--cfg=job"], "cannot stand beside"),
     ],

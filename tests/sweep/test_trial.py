@@ -64,11 +64,11 @@ def test_the_value_of_a_point_is_the_mean_over_its_seeds():
     assert seeds((0.5, 10.0), (0.7, 20.0), (0.9, 60.0)).values() == pytest.approx((0.7, 30.0))
 
 
-def test_seeds_that_failed_or_have_no_value_yet_do_not_count():
+def test_seeds_that_failed_do_not_count_and_a_point_has_no_value_before_the_others_have():
     assert seeds(0.5, None, 0.7).values() == pytest.approx((0.6,))
     assert seeds(None, None).values() is None
     running = Point(0, (done(0, 0.5, point=0), trial(1, point=0, seed=1, state="running")))
-    assert running.values() == (0.5,)
+    assert running.values() is None and running.interval() is None
 
 
 def test_what_a_failed_seed_reached_at_an_earlier_rung_does_not_count_either():
