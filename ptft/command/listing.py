@@ -14,7 +14,7 @@ from ptft.errors import ConfigError
 _PLURALS = {
     "models": "model", "tasks": "task", "optimizers": "optimizer", "schedules": "schedule", "engines": "engine",
     "augmentations": "augmentation", "adapts": "adapt", "adaptations": "adapt", "loggers": "logger",
-    "compressions": "compression", "experiments": "experiment", "debugs": "debug",
+    "compressions": "compression", "sweeps": "sweep", "experiments": "experiment", "debugs": "debug",
 }  # fmt: skip
 STRATEGIES = "strategies"
 """The topic that is no group: every way to fine-tune."""

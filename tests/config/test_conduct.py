@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ptft.config.hydra_app import launch
+from ptft.config.tree import Tree
 from ptft.errors import ConfigError, DivergedError, PtftError
 from ptft.runtime.find import find_run
 from ptft.sweep.trial import Measured
@@ -275,6 +276,13 @@ def test_the_settings_of_a_preset_stand_behind_those_typed(ptft, here):
     )
     ptft("finetune", "--config-dir", "my", "-m", "sweep=mine", "engine.seed=7", "name=g", command=judge)
     assert [trial.params for trial in trials("g")] == [{"optimizer.lr": "0.1"}, {"optimizer.lr": "0.2"}]
+
+
+@pytest.mark.parametrize("preset", [name for name in Tree().options("sweep") if name != "default"])
+def test_every_preset_searches_something(ptft, preset):
+    ptft("finetune", "-m", f"sweep={preset}", "sweep.trials=1", "sweep.seeds=1", "name=g", command=judge)
+    (trial,) = trials("g")
+    assert trial.state == "done" and trial.params
 
 
 # --- Mistakes ---
