@@ -8,18 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from ptft.engine.console import Console
-from ptft.runtime.text import printable
-from ptft.sweep.report import SweepFacts, best_point, short_params
+from ptft.runtime.text import printable, shortened, width_of
+from ptft.sweep.report import SweepFacts, best_point, short_params, value_text
 from ptft.sweep.trial import Trial
 
-_RUNNING, _LAST = 6, 3
+_RUNNING, _LAST = 5, 3
 """Trials shown of those that run, and of those that ended last."""
-_WIDTH = 78
+_WIDTH = 80
+_NAME_WIDTH = 16
+"""Columns that the name of the objective may take."""
 
 
 class Board:
@@ -79,12 +82,13 @@ class Board:
     def table(self, trials: Sequence[Trial], now: float) -> Table:
         """Return the table as it is now, at most a dozen lines of 80 columns."""
         title = Text(printable(self._title(trials)), style="bold", no_wrap=True, overflow="ellipsis")
-        table = Table(title=title, title_justify="left", width=_WIDTH)
+        width = min(_WIDTH, self.console.rich.width)
+        table = Table(title=title, title_justify="left", width=width, box=box.SIMPLE_HEAD, show_edge=False)
         for name, justify in (
             ("trial", "right"),
             ("state", "left"),
             ("seconds", "right"),
-            (self._objective(), "right"),
+            (self._column(), "right"),
         ):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
         table.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -102,17 +106,22 @@ class Board:
         told = trial.reason if trial.state == "failed" and trial.reason else short_params(trial.params)
         style = {"failed": "red", "running": "cyan"}.get(trial.state, "")
         cells: list[Any] = [str(trial.number), Text(f"{trial.state}{share}", style=style), seconds]
-        table.add_row(*cells, "" if values is None else f"{values[0]:.4f}", Text(printable(told)))
+        table.add_row(*cells, "" if values is None else value_text(values[0]), Text(printable(told)))
 
     def _objective(self) -> str:
         return self.facts.objectives[0][0] if self.facts.objectives else "objective"
+
+    def _column(self) -> str:
+        """Return the objective's name for the head of a column, without its split where that is too long."""
+        name = self._objective()
+        return shortened(name if width_of(name) <= _NAME_WIDTH else name.rpartition("/")[2], _NAME_WIDTH)
 
     def _title(self, trials: Sequence[Trial]) -> str:
         best = best_point(self.facts, trials)
         if best is None:
             return f"{self.facts.name}: {self.facts.method}"
-        value = (best.values() or (0.0,))[0]
-        return f"{self.facts.name}: best {value:.4f} by trial {best.trials[0].number}, {short_params(best.params)}"
+        value = value_text((best.values() or (0.0,))[0])
+        return f"{self.facts.name}: best {value} by trial {best.trials[0].number}, {short_params(best.params)}"
 
     def _state(self, trials: Sequence[Trial]) -> str:
         counts = Counter(trial.state for trial in trials)
@@ -125,7 +134,7 @@ class Board:
         took = [trial.seconds for trial in trials if trial.state == "done"]
         if not took or open_ <= 0:
             return ""
-        seconds = statistics.fmean(took) * open_ / self.parallel
+        seconds = statistics.fmean(took) * max(1.0, open_ / self.parallel)
         hours, minutes = divmod(round(seconds / 60), 60)
         if hours:
             return f"; about {hours} h {minutes} min left"
@@ -137,10 +146,10 @@ class Board:
         share = f" at {self.facts.shares[trial.rung]:.0%}" if len(self.facts.shares) > 1 else ""
         told = f"failed: {trial.reason}"
         if trial.state == "done":
-            told = f"done{share}" + (f": {self._objective()} {values[0]:.4f}" if values else "")
+            told = f"done{share}" + (f": {self._objective()} {value_text(values[0])}" if values else "")
         best = best_point(self.facts, trials)
-        so_far = (
-            f", best {(best.values() or (0.0,))[0]:.4f} (trial {best.trials[0].number})" if best is not None else ""
-        )
+        so_far = ""
+        if best is not None:
+            so_far = f", best {value_text((best.values() or (0.0,))[0])} (trial {best.trials[0].number})"
         of = self.facts.total * self.facts.seeds
         return f"trial {trial.number} {told} ({short_params(trial.params)}); {ended} of {of}{so_far}"

@@ -41,7 +41,7 @@ class Outcome:
             files.ensure_directory(folder)
             measured = [[one.name, one.mode, one.value] for one in self.measured]
             plain = {**vars(self), "measured": measured}
-            files.replace_with(folder / FILE, (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode())
+            files.replace_with(folder / FILE, (json.dumps(plain, indent=2, ensure_ascii=True) + "\n").encode())
 
 
 def read_outcome(folder: Path) -> Outcome | None:

@@ -4,8 +4,10 @@ matplotlib and Optuna are imported where they are used. A plot that cannot be ma
 """
 
 import io
+import math
 import random
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +22,15 @@ _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": "#6b7280",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,  # 0.98765 on every tick rather than a sum beside the axis
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#555555",
@@ -32,6 +43,10 @@ _SIZE = (6.4, 3.8)
 _DOTS_PER_INCH = 150
 _FEWEST = 8
 """Points below which nobody can say which setting matters."""
+_WORD_WIDTH = 18
+"""Characters of a value on an axis."""
+_MOST_WORDS = 40
+"""Values that have room on an axis; of more, every second or third is named."""
 
 
 def write_plots(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> tuple[list[str], list[str]]:
@@ -61,12 +76,12 @@ def write_plots(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> tup
     for name, draw in plots.items():
         try:
             data = _drawn(draw)
-        except Exception as error:  # of Optuna, of matplotlib, of its fonts: results are worth more than a picture
+            files.ensure_directory(facts.folder / "report")
+            files.replace_with(facts.folder / "report" / f"{name}.png", data)
+        except Exception as error:  # of Optuna, of a font, of a full disk: results are worth more than a picture
             missing.append(f"{name}.png could not be drawn: {type(error).__name__}: {error}")
-            continue
-        files.ensure_directory(facts.folder / "report")
-        files.replace_with(facts.folder / "report" / f"{name}.png", data)
-        written.append(f"{name}.png")
+        else:
+            written.append(f"{name}.png")
     return written, missing
 
 
@@ -75,10 +90,18 @@ def _drawn(draw: Callable[[Any], None]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # a character without a shape is drawn as a box: nothing to tell at a sweep's end
         figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
-        draw(figure.add_subplot())
+        axes = figure.add_subplot()
+        draw(axes)
+        handles, labels = axes.get_legend_handles_labels()
+        if handles:  # below the axes, where no dot can be
+            place: Any = {"loc": "outside lower center", "ncols": min(len(handles), 5), "frameon": False}
+            figure.legend(handles, labels, fontsize=8, columnspacing=1.2, handlelength=1.4, **place)
         data = io.BytesIO()
         figure.savefig(data, format="png")
     return data.getvalue()
@@ -88,13 +111,7 @@ def _history(axes: Any, facts: SweepFacts, known: History) -> None:
     """Draw the objective of each point in its order, and the best so far of those that were trained whole."""
     whole = len(facts.shares) - 1
     found = [(point, values[0]) for point in known.points if (values := point.values()) is not None]
-    for rung in sorted({point.rung for point, _ in found}):
-        part = [(point.number, value) for point, value in found if point.rung == rung]
-        share = facts.shares[rung]
-        label = f"{share:.0%} of a training" if whole else None
-        axes.scatter(
-            *zip(*part, strict=True), s=14 + 18 * share, color=_DOT, alpha=0.35 + 0.6 * share, label=label, lw=0
-        )
+    _dots(axes, facts, [(point.number, value, point.rung) for point, value in found])
     _bars(axes, [point for point, _ in found])
     better = max if facts.objectives[0][1] == "max" else min
     steps, best = [], None
@@ -112,10 +129,8 @@ def _history(axes: Any, facts: SweepFacts, known: History) -> None:
             failed, [low] * len(failed), marker="x", color=_FAILED, s=28, label="failed", clip_on=False, zorder=3
         )
         axes.set_ylim(low, high)
-    axes.set(title=_title(facts, "history"), xlabel="point", ylabel=facts.objectives[0][0])
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+    axes.set(title=_title(facts, "history"), xlabel="point", ylabel=_name(facts.objectives[0]))
+    _whole_numbers(axes)
 
 
 def _importance(axes: Any, facts: SweepFacts, known: History, space: Space) -> None:
@@ -133,6 +148,7 @@ def _importance(axes: Any, facts: SweepFacts, known: History, space: Space) -> N
         axes.text(found[name], place, f" {found[name]:.2f}", va="center", color=_INK, fontsize=8)
     axes.set(title=_title(facts, "importance"), xlabel=f"share of what decides of {facts.objectives[0][0]} (PED-ANOVA)")
     axes.set_xlim(0, 1.1 * max([*found.values(), 1e-9]))
+    axes.grid(visible=False, axis="y")
 
 
 def _with_first_value(known: History) -> History:
@@ -158,26 +174,15 @@ def _slice(axes: Any, facts: SweepFacts, known: History, one: Dimension) -> None
             return as_number(text) or 0.0
         return places[text] + dice.uniform(-0.12, 0.12)  # so that equal ones do not hide each other
 
-    for point, value in found:
-        chosen = point.number == best.number
-        share = facts.shares[point.rung]
-        axes.scatter(
-            across(point), value, s=40 if chosen else 14 + 12 * share, color=_BEST if chosen else _DOT,
-            alpha=1.0 if chosen else 0.35 + 0.5 * share, lw=0, zorder=3 if chosen else 2,
-            label=f"best: {shortened(point.params[one.key], 24)}" if chosen else None,
-        )  # fmt: skip
-    if places:
-        slanted = max(map(len, places)) * len(places) > 60
-        labels = [shortened(text, 18) for text in places]
-        axes.set_xticks(range(len(places)), labels, rotation=30 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_xlim(-0.5, len(places) - 0.5)
-    elif isinstance(one, Interval) and one.log:
-        axes.set_xscale("log")
-        # Plain numbers: matplotlib writes powers as formulas, which names with a `$` must not become.
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-    axes.set(title=_title(facts, one.key), xlabel=one.key, ylabel=facts.objectives[0][0])
-    axes.legend(frameon=False, fontsize=8)
+    dots = [(across(point), value, point.rung) for point, value in found if point.number != best.number]
+    _dots(axes, facts, dots)
+    label = f"best: {shortened(best.params[one.key], 24)}"
+    axes.scatter(across(best), (best.values() or (0.0,))[0], s=40, color=_BEST, lw=0, zorder=3, label=label)
+    if isinstance(one, Choice):
+        _words(axes, one.values)
+    else:
+        _numbers(axes, one)
+    axes.set(title=_title(facts, one.key), xlabel=one.key, ylabel=_name(facts.objectives[0]))
 
 
 def _front(axes: Any, facts: SweepFacts, known: History) -> None:
@@ -186,9 +191,22 @@ def _front(axes: Any, facts: SweepFacts, known: History) -> None:
     front = sorted(values for point in known.front() if (values := point.values()) is not None)
     axes.scatter(*zip(*found, strict=True), s=22, color=_DOT, alpha=0.5, lw=0)
     axes.plot(*zip(*front, strict=True), color=_BEST, marker="o", ms=5, lw=1.4, label="the front")
-    (first, _), (second, _) = facts.objectives
-    axes.set(title=_title(facts, "front"), xlabel=first, ylabel=second)
-    axes.legend(frameon=False, fontsize=8)
+    first, second = facts.objectives
+    axes.set(title=_title(facts, "front"), xlabel=_name(first), ylabel=_name(second))
+
+
+# ---- Dots and axes -------------------------------------------------------------------------------------------------
+
+
+def _dots(axes: Any, facts: SweepFacts, dots: Sequence[tuple[float, float, int]]) -> None:
+    """Draw dots, each given by its place and its rung: the longer a training, the larger and darker."""
+    last = len(facts.shares) - 1
+    for rung in sorted({rung for _, _, rung in dots}):
+        places = [(x, y) for x, y, own in dots if own == rung]
+        far = rung / last if last else 1.0
+        label = f"{facts.shares[rung]:.0%} of a training" if last else None
+        look: Any = {"s": 14 + 18 * far, "color": _DOT, "alpha": 0.35 + 0.6 * far, "lw": 0}
+        axes.scatter(*zip(*places, strict=True), label=label, **look)
 
 
 def _bars(axes: Any, points: Sequence[Point]) -> None:
@@ -196,6 +214,71 @@ def _bars(axes: Any, points: Sequence[Point]) -> None:
     for point in points:
         if (interval := point.interval()) is not None:
             axes.plot([point.number] * 2, interval, color=_DOT, lw=1, alpha=0.5)
+
+
+def _numbers(axes: Any, interval: Interval) -> None:
+    """Set the axis of an interval, from end to end: what was not tried is seen too."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = interval.low, interval.high
+    if not interval.log:
+        axes.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+        if interval.integer:
+            _whole_numbers(axes)
+        return
+    axes.set_xscale("log")
+    ratio = high / low
+    axes.set_xlim(low / ratio**0.04, high * ratio**0.04)
+    # Less than a decade may hold no power of ten: then further numbers are named.
+    subs = (1,) if ratio > 100 else (1, 2, 5) if ratio > 5 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    if ratio > 2:
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    # Plain numbers: matplotlib writes powers as formulas, which names with a `$` must not become.
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+
+
+def _whole_numbers(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _words(axes: Any, values: Sequence[str]) -> None:
+    """Set the axis of a choice: labels stand slanted, then upright, where they would meet."""
+    labels = _told_apart(values)
+    every = math.ceil(len(labels) / _MOST_WORDS)
+    rotation = 90 if len(labels) > 16 else 30 if (max(map(len, labels)) + 2) * len(labels) > 70 else 0
+    turned: Any = {"rotation": rotation, "rotation_mode": "anchor", "ha": "right", "va": "center"} if rotation else {}
+    axes.set_xticks(range(0, len(labels), every), labels[::every], **turned)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.grid(visible=False, axis="x")
+
+
+def _told_apart(values: Sequence[str]) -> list[str]:
+    """Return values short enough for an axis: without their common folder, then without all that they share."""
+    if max(map(len, values)) > _WORD_WIDTH:
+        folder = _beginning(values).rfind("/") + 1
+        values = [text[folder:] for text in values]
+    cut = [shortened(text, _WORD_WIDTH) for text in values]
+    if len(set(cut)) == len(cut):
+        return cut
+    start = len(_beginning(values))
+    end = len(_beginning([text[start:][::-1] for text in values]))
+    return [shortened(f"…{text[start : len(text) - end]}…", _WORD_WIDTH) for text in values]
+
+
+def _beginning(values: Sequence[str]) -> str:
+    """Return what all of some texts begin with."""
+    first, last = min(values), max(values)
+    return first[: next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
+
+
+def _name(objective: tuple[str, str]) -> str:
+    name, mode = objective
+    return f"{shortened(name, 36)}{', less is better' if mode == 'min' else ''}"
 
 
 def _title(facts: SweepFacts, what: str) -> str:

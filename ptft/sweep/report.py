@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from ptft.runtime import files
-from ptft.runtime.text import shortened
+from ptft.runtime.text import shortened, width_of
 from ptft.sweep.contrast import compared_key, contrasts
 from ptft.sweep.space import Params, Space, as_number
 from ptft.sweep.trial import History, Point, Trial, history_of
 
 SUMMARY, TABLE = "sweep.json", "trials.csv"
-_REASON_WIDTH = 40
-"""Columns of a terminal that a reason may take."""
+_CELL = 60
+"""Columns that a cell of a table has."""
+_SHORTEST = 4
+"""Columns that a word keeps, however many settings there are."""
+_AT = 24
+"""Columns up to which a table of contrasts tells where a value does best."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,18 @@ def write_sweep(facts: SweepFacts, trials: Sequence[Trial]) -> dict[str, Any]:
     summary["reproduce"] = reproduce(facts, best) if best is not None else None
     summary["seconds"] = round(sum(trial.seconds for trial in trials), 3)
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    files.replace_with(facts.folder / SUMMARY, f"{text}\n".encode())
-    files.replace_with(facts.folder / TABLE, _as_csv(facts, trials).encode())
+    # Half of a surrogate pair, from a file name that is no UTF-8, is written as its code, which in JSON means the same.
+    files.replace_with(facts.folder / SUMMARY, f"{text}\n".encode(errors="backslashreplace"))
+    files.replace_with(facts.folder / TABLE, _as_csv(facts, trials).encode(errors="backslashreplace"))
     return summary
 
 
 def reproduce(facts: SweepFacts, point: Point) -> str:
     """Return the command that runs a point again alone, quoted for a shell."""
-    dropped = ("name=", "overwrite=", "auto_resume=", "sweep.", "sweep=", "hydra")
+    dropped = ("name=", "overwrite=", "auto_resume=", "sweep.", "sweep=", "hydra.", "hydra/")
     kept = [text for text in facts.base if not text.lstrip("+~").startswith(dropped)]
     if facts.seeds > 1:
-        kept = [text for text in kept if not text.startswith("engine.seed=")]
+        kept = [text for text in kept if not text.lstrip("+").startswith("engine.seed=")]
     chosen = [f"{key}={value}" for key, value in point.params.items()]
     return shlex.join(["ptft", facts.verb, *kept, *chosen])
 
@@ -113,6 +119,28 @@ def short_params(params: Params) -> str:
     return " ".join(words)
 
 
+def fitted_params(params: Params, width: int = _CELL) -> str:
+    """Return `short_params` in at most so many columns, if that can be.
+
+    Words lose their folder, then their middle, all to the same length; numbers and names of settings stay.
+    """
+    text = short_params(params)
+    if width_of(text) <= width:
+        return text
+    words = {key: _word(value) for key, value in params.items()}
+    for room in range(max(map(len, words.values()), default=0), _SHORTEST - 1, -1):
+        cut = {k: word if as_number(word) is not None else shortened(word, room) for k, word in words.items()}
+        text = short_params(cut)
+        if width_of(text) <= width:
+            break
+    return text
+
+
+def value_text(value: float) -> str:
+    """Return a value with four decimals, or with four significant digits where those would tell little of it."""
+    return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
 def top_table(facts: SweepFacts, trials: Sequence[Trial], count: int = 5) -> tuple[str, list[dict[str, Any]]]:
     """Return title and rows of the best points; with several objectives, of the front."""
     known = history(facts, trials)
@@ -122,31 +150,32 @@ def top_table(facts: SweepFacts, trials: Sequence[Trial], count: int = 5) -> tup
     for place, point in enumerate(points, 1):
         row: dict[str, Any] = {"": str(place), "trial": _numbers(point)}
         for (name, _), value in zip(facts.objectives, point.values() or (), strict=True):
-            row[name] = float(value)
+            row[name] = _number(value)
         interval = point.interval()
         if facts.seeds > 1:
-            row["+-"] = (interval[1] - interval[0]) / 2 if interval is not None else ""
+            row["±"] = _number((interval[1] - interval[0]) / 2) if interval is not None else ""
         if len(facts.shares) > 1:
             row["of whole"] = f"{facts.shares[point.rung]:.0%}"
-        row["settings"] = short_params(point.params)
+        row["settings"] = fitted_params(point.params)
         rows.append(row)
     ended = sum(point.values() is not None for point in known.points)
     what = "The front" if front else f"Best {len(rows)}"
     return f"{what} of {ended} points of {facts.name}", rows
 
 
-def failed_table(facts: SweepFacts, trials: Sequence[Trial]) -> tuple[str, list[dict[str, Any]]]:
-    """Return title and rows of the trials that failed."""
+def failed_table(facts: SweepFacts, trials: Sequence[Trial], count: int = 10) -> tuple[str, list[dict[str, Any]]]:
+    """Return title and rows of the trials that failed, of many the first."""
     failed = [trial for trial in trials if trial.state == "failed"]
     rows: list[dict[str, Any]] = [
         {
             "trial": str(trial.number),
-            "reason": shortened(trial.reason or "", _REASON_WIDTH),
-            "settings": short_params(trial.params),
+            "reason": trial.reason or "",
+            "settings": fitted_params(trial.params),
         }
-        for trial in failed
+        for trial in failed[:count]
     ]
-    return f"{len(failed)} failed; {facts.folder / 'logs'} holds what they said", rows
+    of = f", the first {count} here" if len(failed) > count else ""
+    return f"{len(failed)} failed{of}; {facts.folder / 'logs'} holds what they said", rows
 
 
 def contrast_table(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> tuple[str, list[dict[str, Any]]]:
@@ -156,17 +185,28 @@ def contrast_table(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> 
     if facts.seeds < 2 or not found:
         return "", []
     rows: list[dict[str, Any]] = []
-    for one in found:
-        others = {name: value for name, value in one.params.items() if name != one.key}
-        row: dict[str, Any] = {one.key: one.value, facts.objectives[0][0]: one.mean}
+    others = [short_params({k: v for k, v in one.params.items() if k != one.key}) for one in found]
+    for one, other in zip(found, others, strict=True):
+        row: dict[str, Any] = {one.key: one.value, facts.objectives[0][0]: _number(one.mean)}
         row["to winner"] = "" if one.difference is None else f"{one.difference:+.4f}"
         row["95% interval"] = "" if one.interval is None else f"{one.interval[0]:+.4f} to {one.interval[1]:+.4f}"
         row["certain"] = "wins" if one.difference is None else {None: "", True: "yes", False: "no"}[one.certain]
-        row["at"] = short_params(others)
+        if 0 < max(map(width_of, others)) <= _AT:
+            row["at"] = other
         rows.append(row)
     sure = all(one.certain for one in found[1:])
     told = "the intervals exclude zero" if sure else "an interval that holds zero: it may be chance"
     return f"{found[0].key}={found[0].value} wins; {told}", rows
+
+
+def _number(value: float) -> float | str:
+    """Return a value as a table of `Console` shows it best: a number has four decimals there."""
+    return float(value) if value_text(value) == f"{value:.4f}" else value_text(value)
+
+
+def _word(value: str) -> str:
+    """Return the name of an option without its folder; other values as they are."""
+    return value.rpartition("/")[2] if re.fullmatch(r"[\w.-]+(/[\w.-]+)+", value) else value
 
 
 def _numbers(point: Point) -> str:
@@ -194,7 +234,8 @@ def _as_csv(facts: SweepFacts, trials: Sequence[Trial]) -> str:
     names = [name for name, _ in facts.objectives]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "point", "seed", "state", "share", *names, "seconds", "attempts", "reason", *keys])
+    head = ["trial", "point", "seed", "state", "share", *names, "seconds", "attempts", "reason", *keys]
+    writer.writerow([_plain(cell) for cell in head])
     for trial in trials:
         values = trial.values[max(trial.values)] if trial.values else ("",) * len(names)
         share = f"{facts.shares[trial.rung]:.4g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ptft.cli import _Command
-from ptft.config.hydra_app import launch
+from ptft.config.hydra_app import _for_hydra, launch
 from ptft.errors import ConfigError, GateError, Interrupted, PtftError
 from tests.samples import image_folder
 
@@ -25,7 +25,7 @@ def call(verb, *arguments):
     """Run a ptft command in this process and return what it gives."""
     kept = []
     launch(verb, list(arguments), lambda config, invocation: kept.append(_Command(verb)(config, invocation)))
-    return kept[0] if kept else None
+    return _for_hydra(kept[0]) if kept else None
 
 
 @pytest.fixture(scope="module")

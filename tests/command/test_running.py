@@ -15,6 +15,7 @@ from ptft.config.invocation import Invocation
 from ptft.engine.run_dir import RunDirectory
 from ptft.errors import CheckpointError, GateError, Interrupted, PtftError
 from ptft.runtime import files
+from ptft.sweep.trial import Measured
 from tests.engine.reference import Quiet
 from tests.engine.runs import config, create, in_child
 
@@ -154,10 +155,14 @@ def test_a_gate_is_checked_again_when_a_finished_run_is_resumed(tmp_path):
     with open_run(config(tmp_path, "run"), invocation) as run:
         run.write_json(
             "summary.json",
-            {"steps": 40, "objective": {"value": 0.5}, "metrics": {"test/accuracy": {"value": 0.5}}},
+            {
+                "steps": 40,
+                "objective": {"name": "val/accuracy", "mode": "max", "value": 0.5},
+                "metrics": {"test/accuracy": {"value": 0.5}},
+            },
         )
         run.finish("done", 0)
     again = Invocation(verb="finetune", argv=("ptft", "finetune"), resume=run.path)
-    assert training.train({**config(tmp_path, "run"), "gate": None}, again) == 0.5
+    assert training.train({**config(tmp_path, "run"), "gate": None}, again) == [Measured("val/accuracy", "max", 0.5)]
     with pytest.raises(GateError, match=r"0\.5000"):
         training.train({**config(tmp_path, "run"), "gate": {"metric": "test/accuracy", "min": 0.9}}, again)

@@ -1,6 +1,7 @@
 """Sweeps of real trainings: rungs go on as if they had never stopped, and the best trial is a run like any other."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_the_best_trial_is_evaluated_compared_and_reproduced(ptft):
     assert json.loads(Path("outputs/evaluated/run.json").read_text())["parents"][0]["name"] == "g/1"
     ptft("finetune", *QUICK, "init_from=best-of:g", "engine.max=1st", "name=next")
     command = json.loads(Path("outputs/g/sweep.json").read_text())["reproduce"]
-    ptft("finetune", *command.split()[2:], "name=again")
+    ptft("finetune", *shlex.split(command)[2:], "name=again")
     one, two = (safetensors.torch.load_file(f"outputs/{run}/model/model.safetensors") for run in ("g/1", "again"))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 

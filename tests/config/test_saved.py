@@ -40,7 +40,7 @@ def test_evaluate_on_other_data_replaces_the_whole_group(ptft, saved_run):
 def test_a_sweep_over_runs_gives_each_its_own_config(ptft, saved_run):
     saved_run("a", "engine.seed=1")
     saved_run("b", "engine.seed=2")
-    recorder = ptft("evaluate", "-m", "run=a,b")
+    recorder = ptft("evaluate", "-m", "run=a,b", "hydra/launcher=basic")
     assert [config["engine"]["seed"] for config, _ in recorder.calls] == [1, 2]
     assert [invocation.run.name for _, invocation in recorder.calls] == ["a", "b"]
 

@@ -1,5 +1,6 @@
 """What is shown while a sweep runs: a small table in a terminal, a line a trial in a pipe."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -71,9 +72,46 @@ def test_in_a_terminal_a_small_table_tells_what_runs_and_what_is_left(board):
     text = "\n".join(lines)
     assert "night: best 0.5000 by trial 0" in text and "killed by SIGKILL" in text
     assert "1 done, 1 failed, 2 running, 6 to go; about 4 min left" in text
-    assert "│      12 │" in text, "what runs shows its seconds so far"
+    running = next(line for line in lines if line.split()[:1] == ["2"])
+    assert running.split() == ["2", "running", "33%", "12", "lr=0.2"], "what runs shows its seconds so far"
     shown.close()
     shown.close()
+
+
+def test_however_many_run_the_table_is_a_dozen_lines(board):
+    shown = board(terminal=True)
+    states = ["running"] * 30
+    shown.update(trials(*states), 0.0)
+    states[:8] = ["done"] * 8
+    shown.update(trials(*states), 1.0)
+    rich = RichConsole(file=io.StringIO(), width=80, color_system=None)
+    rich.print(shown.table(trials(*states), 1.0))
+    lines = rich.file.getvalue().splitlines()
+    assert len(lines) == 12 and "8 done, 0 failed, 22 running" in lines[-1]
+    shown.close()
+
+
+def test_a_narrow_terminal_gets_a_narrow_table(board):
+    shown = board(terminal=True)
+    shown.console.rich.width = 50
+    shown.update(trials("done", "running"), 0.0)
+    assert shown.table(trials("done", "running"), 1.0).width == 50
+    shown.close()
+
+
+def test_the_last_trial_takes_as_long_as_one_however_many_could_run(board):
+    shown = board(terminal=True)
+    shown.facts, shown.parallel = dataclasses.replace(FACTS, total=2), 8
+    shown.update(trials("done", "running"), 0.0)
+    assert shown.table(trials("done", "running"), 1.0).caption.plain.endswith("0 to go; about 60 s left")
+    shown.close()
+
+
+def test_a_trial_that_is_run_again_and_fails_again_is_told_again(board):
+    shown = board(terminal=False)
+    for states in (("running",), ("failed",), ("running",), ("failed",)):
+        shown.update(trials(*states), 0.0)
+    assert len(said(shown).splitlines()) == 2
 
 
 def test_a_long_list_of_settings_is_cut_to_the_width(board):

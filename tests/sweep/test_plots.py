@@ -83,6 +83,43 @@ def test_powers_of_ten_are_plain_numbers(tmp_path):
     assert "0.001" in labels and not any("$" in label for label in labels)
 
 
+@pytest.mark.parametrize("ends", ["2e-3,8e-3", "1e-3,1.5e-3", "1e-4,1e-1", "1e-8,1"])
+def test_every_logarithmic_axis_has_numbers_on_it(ends):
+    from matplotlib.figure import Figure
+
+    space, _ = read_space([f"optimizer.lr=tag(log,interval({ends}))"])
+    axes = Figure().add_subplot()
+    plots._numbers(axes, space.dimensions[0])
+    axes.figure.canvas.draw()
+    low, high = axes.get_xlim()
+    assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 3
+
+
+def test_whole_numbers_have_no_fractions_on_their_axis():
+    from matplotlib.figure import Figure
+
+    space, _ = read_space(["model.depth=int(interval(2,5))"])
+    axes = Figure().add_subplot()
+    plots._numbers(axes, space.dimensions[0])
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_values_that_share_much_are_still_told_apart():
+    assert plots._told_apart(["vision/vgg", "vision/vit"]) == ["vision/vgg", "vision/vit"]
+    assert plots._told_apart(["vision/convnext_tiny", "vision/vgg"]) == ["convnext_tiny", "vgg"]
+    alike = [f"vision/a_very_long_name_{number}_patch16_224" for number in range(12)]
+    assert len(set(plots._told_apart(alike))) == 12 and plots._told_apart(alike)[7] == "…7…"
+
+
+def test_a_disk_that_is_full_leaves_plots_out(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plots.files, "replace_with", full)
+    written, missing = write_plots(facts(tmp_path), trials(4), SPACE)
+    assert written == [] and len(missing) == 4 and "No space left on device" in missing[0]
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_points_are_drawn(tmp_path, count):
     written, missing = write_plots(facts(tmp_path), trials(count), SPACE)
