@@ -79,7 +79,7 @@ def tiny_data(text):
     return []
 
 
-HEAVY = ("vision/vgg16",)
+HEAVY = ("vision/vgg11", "vision/vgg16")
 """Models with more than a hundred million weights, of a class that a smaller one has; make test-slow trains them."""
 
 

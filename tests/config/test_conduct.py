@@ -258,6 +258,7 @@ def test_other_launchers_and_sweepers_run_the_same_jobs(ptft, by):
         assert find_run("best-of:g").name == "1"
 
 
+@pytest.mark.slow
 def test_a_worker_of_another_launcher_that_is_killed_is_found_and_the_others_go_on(ptft):
     def deadly(config, invocation):
         if config["optimizer"]["lr"] == 0.2:
