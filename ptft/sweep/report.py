@@ -190,13 +190,13 @@ def contrast_table(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> 
         row: dict[str, Any] = {one.key: one.value, facts.objectives[0][0]: _number(one.mean)}
         row["to winner"] = "" if one.difference is None else f"{one.difference:+.4f}"
         row["95% interval"] = "" if one.interval is None else f"{one.interval[0]:+.4f} to {one.interval[1]:+.4f}"
-        row["certain"] = "wins" if one.difference is None else {None: "", True: "yes", False: "no"}[one.certain]
+        row["certain"] = "leads" if one.difference is None else {None: "", True: "yes", False: "no"}[one.certain]
         if 0 < max(map(width_of, others)) <= _AT:
             row["at"] = other
         rows.append(row)
     sure = all(one.certain for one in found[1:])
     told = "the intervals exclude zero" if sure else "an interval that holds zero: it may be chance"
-    return f"{found[0].key}={found[0].value} wins; {told}", rows
+    return f"{found[0].key}={found[0].value} {'wins' if sure else 'leads'}; {told}", rows
 
 
 def _number(value: float) -> float | str:
