@@ -177,9 +177,9 @@ def test_a_trial_that_takes_too_long_is_stopped(ptft):
         time.sleep(30 if invocation.job == 0 else 0)
         return judge(config, invocation)
 
-    ptft("finetune", "-m", "optimizer.lr=0.1,0.2", "name=g", "sweep.timeout=0.03", command=slow)
+    ptft("finetune", "-m", "optimizer.lr=0.1,0.2", "name=g", "sweep.timeout=0.1", command=slow)
     assert [(trial.state, trial.reason) for trial in trials("g")] == [
-        ("failed", "timeout after 0.03 minutes"),
+        ("failed", "timeout after 0.1 minutes"),
         ("done", None),
     ]
 
