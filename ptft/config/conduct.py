@@ -84,7 +84,8 @@ def _conduct(orders: Orders, study: Study, settings: Mapping[str, Any], hands: H
     method, asked = str(study.facts()["method"]), orders.settings
     total = _total(method, orders.space, asked["trials"])
     walked = make_method(method, orders.space, total, settings)
-    study.note(argv=list(orders.argv), total=total, seeds=asked["seeds"], shares=list(walked.shares))
+    kept = [text for text in orders.argv if not text.startswith("sweep.retry=")]  # asked for this time, not for all
+    study.note(argv=kept, total=total, seeds=asked["seeds"], shares=list(walked.shares))
     if asked["retry"]:
         _retry(study)
     console = Console()

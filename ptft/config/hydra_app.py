@@ -190,12 +190,13 @@ class _Jobs:
         except Interrupted as error:
             raise StoppedError(error) from None
         except Exception as error:
+            if job is not None and self.orders is not None and self.orders.own:
+                raise  # our sweeper has it from `trial.json`, and goes on
             self.failed[job or 0] = error
             if job is None:
                 return None  # raised again once Hydra is left, which would add lines of its own
-            if self.orders is None or not self.orders.own:
-                text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
-                self.tell(f"job {job} failed ({' '.join(overrides)}): {text}")
+            text = str(error) if isinstance(error, PtftError) else traceback.format_exc()
+            self.tell(f"job {job} failed ({' '.join(overrides)}): {text}")
             raise
 
     def trial(self, job: Job) -> None:

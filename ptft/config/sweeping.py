@@ -108,7 +108,9 @@ def take_up(arguments: Arguments, verb: str) -> tuple[Arguments, Path | None]:
                 f"{text}: a sweep that goes on keeps its settings; sweep.trials, parallel, timeout, budget, "
                 "max_failures, retry and hydra/launcher may be others"
             )
-    argv = [*facts["argv"], *(text for text in changed if text not in facts["argv"])]
+    # What is typed now stands for what was typed of it before; Hydra takes an option of a group once.
+    keys = {text.lstrip("+").partition("=")[0] for text in changed}
+    argv = [*(text for text in facts["argv"] if text.lstrip("+").partition("=")[0] not in keys), *changed]
     return dataclasses.replace(parse_arguments(verb, argv), argv=tuple(argv)), folder
 
 

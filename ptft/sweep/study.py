@@ -7,13 +7,15 @@ Whoever likes may read it while the sweep runs: `sqlite3 outputs/night/study.sql
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptft.errors import CheckpointError
 from ptft.sweep.trial import State, Trial
+
+if TYPE_CHECKING:
+    import sqlite3  # else where it is used: most commands sweep nothing, and import this
 
 FILE = "study.sqlite"
 _VERSION = 1
@@ -30,7 +32,7 @@ CREATE TABLE trial (
 class Study:
     """The study of a sweep, open: `Study.create` a new one or `Study.open` one that is there."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: "sqlite3.Connection", path: Path) -> None:
         self._connection = connection
         self.path = path
 
@@ -45,6 +47,8 @@ class Study:
         Raises:
             CheckpointError: There is one already, or the disk refuses.
         """
+        import sqlite3
+
         path = folder / FILE
         if path.exists():
             raise CheckpointError(f"{folder} holds a sweep already")
@@ -64,6 +68,8 @@ class Study:
         Raises:
             CheckpointError: There is none, or it cannot be read.
         """
+        import sqlite3
+
         path = folder / FILE
         if not path.is_file():
             raise CheckpointError(f"{folder} holds no sweep: there is no {FILE}")
@@ -101,6 +107,8 @@ class Study:
         self._connection.close()
 
     def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        import sqlite3
+
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(statement, rows)

@@ -1,7 +1,6 @@
 """What is known of a sweep: trials, the points they belong to, and how their values compare."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -94,16 +93,20 @@ class Point:
 
         Trials that failed are left out.
         """
+        from statistics import fmean
+
         found = self._found(rung)
-        return tuple(statistics.fmean(column) for column in zip(*found, strict=True)) if found else None
+        return tuple(fmean(column) for column in zip(*found, strict=True)) if found else None
 
     def interval(self) -> tuple[float, float] | None:
         """Return the 95% t-interval of the first objective's mean over seeds; None with fewer than two."""
         found = [values[0] for values in self._found(None)]
         if len(found) < 2:
             return None
-        middle = statistics.fmean(found)
-        half = student_t(len(found) - 1) * statistics.stdev(found) / math.sqrt(len(found))
+        from statistics import fmean, stdev
+
+        middle = fmean(found)
+        half = student_t(len(found) - 1) * stdev(found) / math.sqrt(len(found))
         return middle - half, middle + half
 
     def _found(self, rung: int | None) -> list[tuple[float, ...]]:

@@ -215,6 +215,18 @@ def test_failed_trials_run_again_when_asked_to(ptft):
     assert [(trial.state, trial.attempts) for trial in trials("g")] == [("done", 2), ("done", 2)]
 
 
+def test_failed_trials_run_again_once_and_not_at_every_resumption(ptft):
+    def broken(config, invocation):
+        if config["engine"]["seed"] == 1:
+            raise ValueError("always")
+        return judge(config, invocation)
+
+    ptft("finetune", "-m", "engine.seed=1,2", "name=g", "hydra/launcher=basic", command=broken)
+    ptft("finetune", "-m", "sweep.resume=g", "sweep.retry=true", "hydra/launcher=processes", command=broken)
+    ptft("finetune", "-m", "sweep.resume=g", command=broken)
+    assert [(trial.state, trial.attempts) for trial in trials("g")] == [("failed", 2), ("done", 1)]
+
+
 def test_a_value_that_is_not_finite_fails_its_trial(ptft):
     def nowhere(config, invocation):
         return [Measured("val/loss", "min", float("nan") if invocation.job else 1.0)]

@@ -27,6 +27,15 @@ def run_all(folder, run, numbers, **settings):
     return found
 
 
+def started(folder, run):
+    """Start a job and wait until it says that it is ready."""
+    runner = Processes(Trials(folder, run, lambda job: {}), parallel=1, start="fork")
+    runner.start(Job(0, ()))
+    while not (folder / "ready").exists():
+        time.sleep(0.01)
+    return runner
+
+
 def say(folder, number, value=1.0):
     done([Measured("val/accuracy", "max", value)]).write(folder / str(number))
 
@@ -98,10 +107,7 @@ def test_asked_to_stop_a_trial_that_can_go_on_has_no_outcome(tmp_path):
         (tmp_path / "ready").touch()
         time.sleep(30)
 
-    runner = Processes(Trials(tmp_path, run, lambda job: {}), parallel=1, start="fork")
-    runner.start(Job(0, ()))
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.01)
+    runner = started(tmp_path, run)
     runner.stop()
     ended = runner.wait(20)
     assert [one.outcome for one in ended] == [None]
@@ -115,10 +121,7 @@ def test_one_that_does_not_stop_is_killed(tmp_path, monkeypatch):
         (tmp_path / "ready").touch()
         time.sleep(30)
 
-    runner = Processes(Trials(tmp_path, run, lambda job: {}), parallel=1, start="fork")
-    runner.start(Job(0, ()))
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.01)
+    runner = started(tmp_path, run)
     runner.stop()
     assert [one.outcome for one in runner.wait(20)] == [None]
 
