@@ -97,7 +97,7 @@ class Plan:
             cost: Of the whole network now, in the unit of `costs`.
             target: What it may be.
         """
-        queues = [_Queue(group, values) for group, values in zip(self.groups, self.importance, strict=True)]
+        queues = [Queue(group, values) for group, values in zip(self.groups, self.importance, strict=True)]
         names = [{member.name for member in group.members} for group in self.groups]
         ratings = [self._rate(place, queue) for place, queue in enumerate(queues)]
         while cost > target:
@@ -115,7 +115,7 @@ class Plan:
                     ratings[place] = self._rate(place, queue)
         return [queue.channels() for queue in queues]
 
-    def _rate(self, place: int, queue: "_Queue") -> tuple[float, float, int] | None:
+    def _rate(self, place: int, queue: "Queue") -> tuple[float, float, int] | None:
         """Return how much the next channels of a group would be missed, what they save and how many they are."""
         group = self.groups[place]
         floor = max(math.ceil(self.initial[place] * (1 - self.max_per_layer)), self.round_to)
@@ -135,10 +135,20 @@ class Plan:
         return missed / (saving if self.scope == "saving" else count), saving, count
 
 
-class _Queue:
-    """Channels of a group, the least important first; blocks of channels lose the same places."""
+class Queue:
+    """Channels of a group, the least important first; blocks of channels lose the same places.
+
+    Attributes:
+        taken: How many places of each block are taken.
+    """
 
     def __init__(self, group: ChannelGroup, importance: Tensor) -> None:
+        """Put the channels in order.
+
+        Args:
+            group: The group.
+            importance: (size,), by what each channel is missed.
+        """
         self.size, self.blocks = group.size, group.blocks
         self.places = importance.view(self.blocks, -1).sum(0)  # (channels of a block,)
         self.order = torch.argsort(self.places, stable=True)
