@@ -167,6 +167,7 @@ def short_steps(steps):
         found += [f"compression.steps.{name}.samples=16" for key in settings if key == "samples"]
         found += [f"compression.steps.{name}.iterations=1" for key in settings if key == "iterations"]
         found += [f"compression.steps.{name}.keep=1" for key in settings if key == "keep" and settings[key]]
+        found += [f"compression.steps.{name}.widths={{blocks.0.0:4}}" for key in settings if key == "widths"]
     return found
 
 

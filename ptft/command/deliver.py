@@ -117,7 +117,7 @@ def _write_front(pipeline: Pipeline, results: Sequence[StageResult]) -> None:
     fastest = min(passing, key=lambda one: one.latency[size].p50)
     bench.builder.console.say(
         f"smallest that passes: {smallest.name} ({table.human(smallest.bytes, 'B')}); "
-        f"fastest: {fastest.name} ({table.human(fastest.latency[size].p50, 's')} at batch {size})"
+        f"fastest: {fastest.name} ({table.digits(1000 * fastest.latency[size].p50)} ms at batch {size})"
     )
 
 

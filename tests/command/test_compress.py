@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,8 @@ def test_a_search_delivers_the_front_and_the_smallest_that_passes(here):
     assert summary["delivered"] == min(passing, key=lambda one: one["bytes"])["name"]
     front = {path.name for path in Path("outputs/found/front").iterdir()}
     assert front == set(summary["front"]) - {"parent, eager"}
+    told = Path("outputs/found/log.txt").read_text()
+    assert re.search(r"smallest that passes: \S+ \([\d.]+ kB\); fastest: \S+ \((?!0\.000)[\d.]+ ms at batch 1\)", told)
 
 
 def test_a_stopped_compression_goes_on_after_its_last_stage_with_the_same_artefacts(here, monkeypatch):
