@@ -6,38 +6,20 @@ matplotlib is imported where it is used: it takes half a second, and most comman
 import io
 import math
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ptft.runtime.text import shortened
+from ptft.runtime.plotting import INK, QUIET, RED, blank, legible, style
 from ptft.task.exhibit import Caption, Exhibit, Gallery, Matrix, Reliability
 
 Pictures = Callable[[Tensor], Tensor]
 """Returns (n, C, H, W) uint8 for (n,) numbers of examples."""
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "text.parse_math": False,  # a `$` in a class name is no formula
-    "figure.facecolor": "white",
-}
-_FURTHER_SCRIPTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
-    "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
-    "Noto Sans Devanagari", "Noto Sans Thai",
-)  # fmt: skip
-"""Common fonts of scripts that DejaVu Sans lacks."""
-_INK, _RIGHT, _WRONG, _QUIET = "#222222", "#1a7f37", "#b42318", "#6b7280"
+_RIGHT, _WRONG = "#1a7f37", RED
 _MOST_NAMED, _MOST_COUNTED = 60, 25
 """Classes up to which a matrix names its rows, and writes the counts into its cells."""
 _NAME_WIDTH, _CAPTION_WIDTH = 22, 18
-_DOTS_PER_INCH = 150
 
 
 def draw(exhibit: Exhibit, heading: str, pictures: Pictures) -> bytes:
@@ -51,7 +33,7 @@ def draw(exhibit: Exhibit, heading: str, pictures: Pictures) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with matplotlib.rc_context({**_STYLE, "font.family": _families()}):
+    with matplotlib.rc_context(style()):
         if isinstance(exhibit, Matrix):
             figure = _matrix(exhibit, heading)
         elif isinstance(exhibit, Reliability):
@@ -64,37 +46,6 @@ def draw(exhibit: Exhibit, heading: str, pictures: Pictures) -> bytes:
     return buffer.getvalue()
 
 
-def legible(text: str, width: int) -> str:
-    """Return a name as one line that the fonts can draw; a character they have no shape for is written as its code."""
-    known = _shapes()
-    written = "".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in text)
-    return shortened(written, width)
-
-
-@cache
-def _families() -> list[str]:
-    """Return the fonts to draw with: the one that comes with matplotlib, then those for further scripts, if any."""
-    from matplotlib import font_manager
-
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in _FURTHER_SCRIPTS if name in installed)]
-
-
-@cache
-def _shapes() -> frozenset[int]:
-    """Return the characters that some font has a shape for."""
-    from matplotlib import font_manager
-
-    files = [font_manager.findfont(font_manager.FontProperties(family=[name])) for name in _families()]
-    return frozenset(code for file in files for code in font_manager.get_font(file).get_charmap())
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
-
-
 # ---- Matrix --------------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +56,7 @@ def _matrix(matrix: Matrix, heading: str) -> Any:
     named = size <= _MOST_NAMED
     names = [legible(name, _NAME_WIDTH) for name in matrix.names] if named else []
     margin = 0.085 * max(map(len, names), default=4)
-    figure = _figure(side + margin + 1.3, side + margin + 0.9)
+    figure = blank(side + margin + 1.3, side + margin + 0.9)
     axes = figure.add_subplot()
     share = matrix.counts.double() / matrix.counts.sum(dim=1, keepdim=True).clamp(min=1)
     image = axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
@@ -114,14 +65,14 @@ def _matrix(matrix: Matrix, heading: str) -> Any:
         axes.set_yticks(range(size), names)
     if size <= _MOST_COUNTED:
         _write_counts(axes, matrix.counts, share)
-    axes.set_xlabel(legible(matrix.columns, 40), color=_QUIET)
-    axes.set_ylabel(legible(matrix.rows, 40), color=_QUIET)
+    axes.set_xlabel(legible(matrix.columns, 40), color=QUIET)
+    axes.set_ylabel(legible(matrix.rows, 40), color=QUIET)
     axes.tick_params(length=0 if named else 3)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#cccccc")
     _title(axes, matrix.title, heading)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02, ticks=[0, 0.5, 1])
-    bar.set_label(f"share of the {matrix.rows}", color=_QUIET)
+    bar.set_label(f"share of the {matrix.rows}", color=QUIET)
     bar.outline.set_visible(False)
     return figure
 
@@ -132,7 +83,7 @@ def _write_counts(axes: Any, counts: Tensor, share: Tensor) -> None:
     for row in range(len(counts)):
         for column in range(len(counts)):
             if count := int(counts[row, column]):
-                color = "white" if share[row, column] > 0.55 else _INK
+                color = "white" if share[row, column] > 0.55 else INK
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=fontsize, color=color)
 
 
@@ -141,20 +92,20 @@ def _write_counts(axes: Any, counts: Tensor, share: Tensor) -> None:
 
 def _reliability(shown: Reliability, heading: str) -> Any:
     """Draw accuracy over confidence with the distance to the diagonal, and below it how many examples there are."""
-    figure = _figure(4.8, 5.2)
+    figure = blank(4.8, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3.2, 1]})
     bins = len(shown.count)
     edges = torch.arange(bins).double() / bins
     filled = shown.count > 0
     left, confidence, accuracy = (values[filled].numpy() for values in (edges, shown.confidence, shown.accuracy))
-    above.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=_QUIET, label="honest")
+    above.plot([0, 1], [0, 1], linestyle="--", linewidth=1, color=QUIET, label="honest")
     above.bar(left, accuracy, width=1 / bins, align="edge", color="#2f6db5", edgecolor="white", label="accuracy")
     above.vlines(confidence, accuracy, confidence, color=_WRONG, linewidth=2, label="distance")
     above.scatter(confidence, confidence, s=9, color=_WRONG, zorder=3)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
     above.legend(loc="upper left", frameon=False, fontsize=8)
     note = f"calibration error {shown.error:.4f}\n{int(shown.count.sum()):,} examples"
-    above.text(0.98, 0.04, note, ha="right", va="bottom", fontsize=8, color=_INK, transform=above.transAxes,
+    above.text(0.98, 0.04, note, ha="right", va="bottom", fontsize=8, color=INK, transform=above.transAxes,
                bbox={"facecolor": "white", "edgecolor": "#dddddd", "boxstyle": "round,pad=0.4"})  # fmt: skip
     _title(above, shown.title, heading)
     below.bar(edges.numpy(), shown.count.numpy(), width=1 / bins, align="edge", color="#9db8d9", edgecolor="white")
@@ -171,7 +122,7 @@ def _gallery(gallery: Gallery, heading: str, images: Tensor) -> Any:
     across = min(number, 4 if maps is not None else min(8, math.ceil(math.sqrt(2.6 * number))))
     down = math.ceil(number / across)
     wide = 1.0 if maps is None else 2.0  # the picture, and beside it the picture under its map
-    figure = _figure(max(1.45 * across * wide, 4.2), 1.9 * down + 0.5)
+    figure = blank(max(1.45 * across * wide, 4.2), 1.9 * down + 0.5)
     grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -181,7 +132,7 @@ def _gallery(gallery: Gallery, heading: str, images: Tensor) -> Any:
     # Both at a fixed distance from the top: the first picture may stand anywhere below.
     inch = 1 / figure.get_figheight()
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.48 * inch))
-    quiet: Any = {"va": "top", "fontsize": 8.5, "color": _QUIET}
+    quiet: Any = {"va": "top", "fontsize": 8.5, "color": QUIET}
     figure.text(0.006, 1 - 0.08 * inch, legible(gallery.title, 70), va="top", fontsize=11, fontweight="bold")
     figure.text(0.006, 1 - 0.29 * inch, legible(heading, 70), **quiet)
     return figure
@@ -209,7 +160,7 @@ def _write_caption(axes: Any, caption: Caption) -> None:
     score = "" if caption.score != caption.score else f" {caption.score:.2f}"
     taken = f"{legible(caption.prediction, _CAPTION_WIDTH)}{score}"
     lines = [(taken, _RIGHT if right else _WRONG)]
-    lines += [] if right else [(f"is {legible(caption.label, _CAPTION_WIDTH)}", _INK)]
+    lines += [] if right else [(f"is {legible(caption.label, _CAPTION_WIDTH)}", INK)]
     for number, (text, color) in enumerate(lines):
         place = {"xy": (0.5, 0), "xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
         axes.annotate(text, xytext=(0, -3 - 10 * number), ha="center", fontsize=7.5, color=color, **place)
@@ -221,4 +172,4 @@ def _write_caption(axes: Any, caption: Caption) -> None:
 def _title(axes: Any, title: str, heading: str) -> None:
     axes.set_title(legible(title, 60), loc="left", pad=20)
     place = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(legible(heading, 70), xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=_QUIET, **place)
+    axes.annotate(legible(heading, 70), xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=QUIET, **place)

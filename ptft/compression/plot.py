@@ -11,22 +11,10 @@ from typing import Any
 
 from ptft.compression.stage_result import EAGER, StageResult, pareto
 from ptft.compression.table import human, metric_text
-from ptft.runtime.text import shortened
+from ptft.runtime.plotting import BLUE, DOTS_PER_INCH, INK, QUIET, RED, blank, legible, style
 from ptft.task.task import MetricSpec
 
-_STYLE: Any = {
-    "font.size": 9,
-    "font.family": ["DejaVu Sans"],
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "text.parse_math": False,  # a `$` in a name is no formula
-    "figure.facecolor": "white",
-}
-_INK, _QUIET, _FRONT, _BEATEN, _FAILED = "#222222", "#6b7280", "#2f6db5", "#9ca3af", "#b42318"
-_DOTS_PER_INCH = 150
+_FRONT, _BEATEN, _FAILED = BLUE, "#9ca3af", RED
 _SIZE = (7.2, 4.6)
 """Inches."""
 _LARGEST, _SMALLEST = 900.0, 14.0
@@ -54,12 +42,11 @@ def scatter(
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     shown = [one for one in results if batch in one.latency and math.isfinite(one.validation.value)]
     assert shown, "nothing was measured"
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
+    with matplotlib.rc_context(style()):
+        figure = blank(*_SIZE)
         canvas: Any = FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         areas = _areas(shown)
@@ -137,26 +124,18 @@ def _draw_axes(axes: Any, results: Sequence[StageResult], spec: MetricSpec, batc
     if gate is not None:
         axes.axhline(gate * spec.scale, color=_FAILED, linestyle=(0, (5, 4)), linewidth=1, zorder=1)
     examples = "1 example" if batch == 1 else f"{batch} examples"
-    axes.set_xlabel(f"latency of {examples}, median, ms", color=_QUIET)
+    axes.set_xlabel(f"latency of {examples}, median, ms", color=QUIET)
     unit = ", points" if spec.scale == 100 else ""
     less = ", less is better" if spec.mode == "min" else ""
-    axes.set_ylabel(f"{_legible(spec.name, 30)} on validation{unit}{less}", color=_QUIET)
+    axes.set_ylabel(f"{legible(spec.name, 30)} on validation{unit}{less}", color=QUIET)
 
 
 def _title(axes: Any, title: str, failed: bool) -> None:
-    axes.set_title(_legible(title, 70), loc="left", pad=20)
+    axes.set_title(legible(title, 70), loc="left", pad=20)
     said = "area: file size · bar: 95% interval · blue: not beaten in metric, latency and size"
     said += " · red: failed the gate" * failed
     place = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(said, xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=_QUIET, **place)
-
-
-def _legible(text: str, width: int) -> str:
-    """Return a name as one line; a character that the font has no shape for is written as its code."""
-    from matplotlib import font_manager
-
-    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
-    return shortened("".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in text), width)
+    axes.annotate(said, xytext=(0, 6), ha="left", va="bottom", fontsize=8.5, color=QUIET, **place)
 
 
 # ---- Labels --------------------------------------------------------------------------------------------------------
@@ -172,7 +151,7 @@ def _draw_labels(
     gate: float | None,
 ) -> None:
     """Write beside each dot what it is, where nothing else stands; a thin line leads to a label that is far away."""
-    point = _DOTS_PER_INCH / 72
+    point = DOTS_PER_INCH / 72
     places = [axes.transData.transform(_point(one, spec, batch)) for one in results]
     radii = [math.sqrt(area / math.pi) * point for area in areas]
     taken = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(places, radii, strict=True)]
@@ -186,7 +165,7 @@ def _draw_labels(
         crossed += _along([(window[0], y), (window[2], y)])
     for one, (x, y), radius in zip(results, places, radii, strict=True):
         text = _label_of(one, results)
-        drawn = axes.annotate(text, (x, y), xycoords="figure pixels", fontsize=8, color=_INK, linespacing=1.15,
+        drawn = axes.annotate(text, (x, y), xycoords="figure pixels", fontsize=8, color=INK, linespacing=1.15,
                               xytext=(x, y), textcoords="figure pixels", ha="left", va="bottom", zorder=5)  # fmt: skip
         extent = drawn.get_window_extent(axes.figure.canvas.get_renderer())
         box, distance = _free_place((x, y), radius, (extent.width, extent.height), taken, crossed, window)
@@ -201,7 +180,7 @@ def _label_of(one: StageResult, results: Sequence[StageResult]) -> str:
     kinds = {(other.runtime, other.precision) for other in results}
     tells = one.parent or len({runtime for runtime, _ in kinds} - {EAGER}) > 1
     where = f"{one.runtime} {one.precision}, " if tells else ""
-    return f"{_legible(one.name, _NAME_WIDTH)}\n{where}{human(one.bytes, 'B')}"
+    return f"{legible(one.name, _NAME_WIDTH)}\n{where}{human(one.bytes, 'B')}"
 
 
 def _bar(axes: Any, one: StageResult, spec: MetricSpec, batch: int) -> Box:
@@ -242,7 +221,7 @@ def _free_place(
     """Return the place for a label that covers least, and its distance from the dot's edge in points."""
     best: tuple[float, Box, float] | None = None
     for rank, (distance, angle) in enumerate(itertools.product(_DISTANCES, _ANGLES)):
-        reach = radius + distance * _DOTS_PER_INCH / 72
+        reach = radius + distance * DOTS_PER_INCH / 72
         dx, dy = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         # The edge of the label that looks at the dot touches the circle of this reach.
         left = dot[0] + dx * reach - size[0] * (1 - dx) / 2
@@ -264,7 +243,7 @@ def _lead(axes: Any, dot: tuple[float, float], radius: float, box: Box) -> None:
     length = math.dist(dot, end)
     if length > radius:
         start = tuple(a + (b - a) * radius / length for a, b in zip(dot, end, strict=True))
-        arrow = {"arrowstyle": "-", "color": _QUIET, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 1}
+        arrow = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 1}
         axes.annotate("", end, start, xycoords="figure pixels", textcoords="figure pixels", arrowprops=arrow)
 
 

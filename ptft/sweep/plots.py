@@ -12,18 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ptft.runtime import files
-from ptft.runtime.text import shortened
+from ptft.runtime.plotting import BLUE, INK, QUIET, RED, blank, legible, style
 from ptft.sweep.report import SweepFacts, history
 from ptft.sweep.space import Choice, Dimension, Interval, Space, as_number
 from ptft.sweep.trial import History, Point, Trial
 
 _STYLE: Any = {
-    "font.size": 9,
-    "font.family": ["DejaVu Sans"],
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelcolor": "#6b7280",
+    "axes.labelcolor": QUIET,
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.formatter.useoffset": False,  # 0.98765 on every tick rather than a sum beside the axis
@@ -31,16 +27,10 @@ _STYLE: Any = {
     "grid.linewidth": 0.6,
     "xtick.color": "#555555",
     "ytick.color": "#555555",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
-    "text.parse_math": False,  # a `$` in a name is no formula
-    "figure.facecolor": "white",
 }
-_INK, _DOT, _BEST, _FAILED = "#222222", "#2f6db5", "#d97706", "#b42318"
+_DOT, _BEST, _FAILED = BLUE, "#d97706", RED
 _SIZE = (6.4, 3.8)
 """Inches."""
-_DOTS_PER_INCH = 150
 _FEWEST = 8
 """Points below which nobody can say which setting matters."""
 _WORD_WIDTH = 18
@@ -88,13 +78,12 @@ def write_plots(facts: SweepFacts, trials: Sequence[Trial], space: Space) -> tup
 def _drawn(draw: Callable[[Any], None]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context({**style(), **_STYLE}), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # a character without a shape is drawn as a box: nothing to tell at a sweep's end
-        figure = Figure(figsize=_SIZE, dpi=_DOTS_PER_INCH, layout="constrained")
+        figure = blank(*_SIZE)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         draw(axes)
@@ -143,9 +132,9 @@ def _importance(axes: Any, facts: SweepFacts, known: History, space: Space) -> N
     study = study_of(space, _with_first_value(first))
     found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     names = sorted(found, key=lambda name: found[name])
-    axes.barh([shortened(name, 30) for name in names], [found[name] for name in names], color=_DOT, height=0.6)
+    axes.barh([legible(name, 30) for name in names], [found[name] for name in names], color=_DOT, height=0.6)
     for place, name in enumerate(names):
-        axes.text(found[name], place, f" {found[name]:.2f}", va="center", color=_INK, fontsize=8)
+        axes.text(found[name], place, f" {found[name]:.2f}", va="center", color=INK, fontsize=8)
     axes.set(title=_title(facts, "importance"), xlabel=f"share of what decides of {facts.objectives[0][0]} (PED-ANOVA)")
     axes.set_xlim(0, 1.1 * max([*found.values(), 1e-9]))
     axes.grid(visible=False, axis="y")
@@ -176,7 +165,7 @@ def _slice(axes: Any, facts: SweepFacts, known: History, one: Dimension) -> None
 
     dots = [(across(point), value, point.rung) for point, value in found if point.number != best.number]
     _dots(axes, facts, dots)
-    label = f"best: {shortened(best.params[one.key], 24)}"
+    label = f"best: {legible(best.params[one.key], 24)}"
     axes.scatter(across(best), (best.values() or (0.0,))[0], s=40, color=_BEST, lw=0, zorder=3, label=label)
     if isinstance(one, Choice):
         _words(axes, one.values)
@@ -262,12 +251,12 @@ def _told_apart(values: Sequence[str]) -> list[str]:
     if max(map(len, values)) > _WORD_WIDTH:
         folder = _beginning(values).rfind("/") + 1
         values = [text[folder:] for text in values]
-    cut = [shortened(text, _WORD_WIDTH) for text in values]
+    cut = [legible(text, _WORD_WIDTH) for text in values]
     if len(set(cut)) == len(cut):
         return cut
     start = len(_beginning(values))
     end = len(_beginning([text[start:][::-1] for text in values]))
-    return [shortened(f"…{text[start : len(text) - end]}…", _WORD_WIDTH) for text in values]
+    return [legible(f"…{text[start : len(text) - end]}…", _WORD_WIDTH) for text in values]
 
 
 def _beginning(values: Sequence[str]) -> str:
@@ -278,8 +267,8 @@ def _beginning(values: Sequence[str]) -> str:
 
 def _name(objective: tuple[str, str]) -> str:
     name, mode = objective
-    return f"{shortened(name, 36)}{', less is better' if mode == 'min' else ''}"
+    return f"{legible(name, 36)}{', less is better' if mode == 'min' else ''}"
 
 
 def _title(facts: SweepFacts, what: str) -> str:
-    return f"{shortened(facts.name, 40)}: {what}"
+    return f"{legible(facts.name, 40)}: {what}"

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from rich.console import Console as RichConsole
 
-from ptft.command.draw import draw, legible
+from ptft.command.draw import draw
 from ptft.command.show import matrix_lines, show
 from ptft.engine.console import Console
 from ptft.task.exhibit import Caption, Gallery, Matrix, Reliability, confusion, reliability
@@ -64,12 +64,6 @@ def test_galleries_show_each_picture_with_its_caption(channels, heat, number, re
     image = opened(draw(found, "a $run$ on test", lambda index: pictures[index]))
     assert len(image.convert("RGB").getcolors(1_000_000) or []) > 50
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
-
-
-def test_names_are_written_so_that_the_font_can_draw_them():
-    assert legible("plain", 20) == "plain"
-    assert legible("\x1b[31m", 40).isprintable()
-    assert len(legible("x" * 300, 20)) <= 20
 
 
 @pytest.mark.parametrize("names", [tuple("0123456789"), STRANGE, tuple(f"long name {k}" for k in range(10))])
