@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -97,11 +98,23 @@ def _plainer(text: str, override: Override) -> str:
         return f"`{key}` is there already; drop the `+`"
     if match := re.search(r"In '([^']+)': Could not (?:find|load) '([^']+)'", text):
         if match[1] == "hydra/config":
-            return f"there is no `{match[2]}`: no such plug-in of Hydra is installed"
+            return _unknown_plug_in(match[2])
         return f"the config {match[1]} names `{match[2]}`, which does not exist"
     if "Could not override" in text and "No match in the defaults list" in text:
         return f"`{key}` is a group that this command does not take here; +{key}=... adds it"
     return text.replace("defaults list", "list of defaults")
+
+
+def _unknown_plug_in(path: str) -> str:
+    """Say that Hydra has no such sweeper or launcher, with the nearest ones and all there are."""
+    group, _, name = path.rpartition("/")
+    try:
+        known = sorted(one.removesuffix(".yaml") for one in ConfigStore.instance().list(group))
+    except OSError:  # no such group
+        known = []
+    near = candidates(name, known)
+    meant = f"; did you mean {' or '.join(f'`{group}={other}`' for other in near)}?" if near else ""
+    return f"no plug-in of Hydra brings `{path}`{meant}\nthere are: {', '.join(known) or 'none'}"
 
 
 def _is_group(override: Override, tree: Tree) -> bool:

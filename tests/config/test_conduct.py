@@ -316,6 +316,8 @@ def test_every_preset_searches_something(ptft, preset):
         (["-m", "optimizer.lr=0.1,0.2", "hydra/sweeper=asha", "hydra.sweeper.reduction=1"], "whole number >= 2"),
         (["-m", "optimizer.lr=0.1,0.2", "sweep.space=[nonsense]"], "takes settings with several values"),
         (["-m", "optimizer.lr=0.1,0.2", "--cfg=job"], "cannot stand beside"),
+        (["-m", "optimizer.lr=0.1,0.2", "hydra/sweeper=tpee"], "did you mean `hydra/sweeper=tpe`?"),
+        (["-m", "optimizer.lr=0.1,0.2", "hydra/launcher=jobli"], "did you mean `hydra/launcher=joblib`?"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(refused, words, told):
