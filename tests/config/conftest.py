@@ -55,6 +55,12 @@ def quiet_logging():
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Draw nothing at the end of a sweep: that takes longer than a small sweep itself."""
+    monkeypatch.setattr("ptft.config.conduct.write_plots", lambda facts, trials, space: ([], []))
+
+
+@pytest.fixture
 def ptft(here, quiet_logging):
     """Run a command line in an empty folder; returns the recorder of its jobs."""
 
