@@ -23,6 +23,13 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.fixture(autouse=True)
+def undrawn_exhibits(request, monkeypatch):
+    """Leave exhibits of evaluations empty, which saves most of their time; the marker `drawn` has them drawn."""
+    if "ptft.command.evaluate" in sys.modules and not request.node.get_closest_marker("drawn"):
+        monkeypatch.setattr("ptft.command.evaluate.draw", lambda exhibit, heading, pictures: b"\x89PNG")
+
+
 @pytest.fixture
 def ptft(tmp_path, monkeypatch):
     """Run a ptft command in this process, in a folder of its own: ptft("finetune", "engine.max=2st", name="a").

@@ -50,6 +50,7 @@ def judged():
     return evaluation(label, torch.randn(90, 3, generator=generator) + torch.eye(3)[label])
 
 
+@pytest.mark.drawn
 def test_an_evaluation_draws_its_exhibits_and_names_them(trained, ptft, monkeypatch, capsys):
     monkeypatch.chdir(trained)
     ptft("evaluate", "run=ft", "name=drawn", "evaluate.explain=gradcam")
@@ -57,6 +58,7 @@ def test_an_evaluation_draws_its_exhibits_and_names_them(trained, ptft, monkeypa
     names = {path.name for path in Path("outputs/drawn/report").iterdir()}
     assert {"confusion.png", "confusion.csv", "reliability.png", "mistakes.png", "gradcam.png"} <= names
     assert all(name in output for name in names)
+    assert all(path.stat().st_size > 1000 for path in Path("outputs/drawn/report").glob("*.png"))
     assert "Confusion matrix" in output and "\x1b" not in output
     with Path("outputs/drawn/report/confusion.csv").open() as file:
         assert sum(int(row["count"]) for row in csv.DictReader(file)) == 180
