@@ -70,6 +70,8 @@ def tiny_data(text):
         if f"vision/cifar{classes}" in text:
             return [f"data.path={samples.cifar(Path('cifar'), classes)}"]
     text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    if "text/qa_tiny" in text:
+        return ["data.paragraphs=120"]
     for option, make in text_folders.MAKERS.items():
         if option in text:
             cached = ["data.cache_folder=cache"] if option in BLOCKS else []
@@ -79,8 +81,8 @@ def tiny_data(text):
     return []
 
 
-HEAVY = ("vision/vgg11", "vision/vgg16")
-"""Models with more than a hundred million weights, of a class that a smaller one has; make test-slow trains them."""
+HEAVY = ("vision/vgg11", "vision/vgg16", "text/bert_base")
+"""Models of many weights whose class a smaller one has; make test-slow trains them."""
 
 
 @pytest.mark.parametrize(
@@ -199,12 +201,12 @@ def parents(tmp_path_factory):
 
 
 PIPELINES = [name for name in options("compression") if not name.startswith("steps/")]
-IN_RECIPES = ("prune_int8", "int8_dynamic", "drop_layers_int8", "prune_heads_int8")
-"""Pipelines that recipes are made of, which run anyway; make test-slow runs them alone too."""
+ELSEWHERE = ("prune_int8", "int8_dynamic", "drop_layers_int8", "prune_heads_int8", "prune", "bf16")
+"""Pipelines of recipes, parts of them, and bf16, which is fp16 but for a word; make test-slow runs them alone too."""
 
 
 @pytest.mark.parametrize(
-    "pipeline", [pytest.param(name, marks=pytest.mark.slow) if name in IN_RECIPES else name for name in PIPELINES]
+    "pipeline", [pytest.param(name, marks=pytest.mark.slow) if name in ELSEWHERE else name for name in PIPELINES]
 )
 def test_every_pipeline_compresses(ptft, parents, pipeline):
     if "openvino" in pipeline and not (find_spec("openvino") and find_spec("nncf")):
@@ -220,7 +222,7 @@ def test_every_pipeline_compresses(ptft, parents, pipeline):
 
 def test_every_pipeline_of_a_recipe_is_in_one_that_is_not_slow():
     quick = "".join(header(name) for name in COMPRESSING if name not in LONG)
-    assert all(re.search(rf"override /compression: {name}$", quick, re.MULTILINE) for name in IN_RECIPES)
+    assert all(re.search(rf"override /compression: {name}$", quick, re.MULTILINE) for name in ELSEWHERE)
 
 
 def test_every_step_is_part_of_a_pipeline():
