@@ -13,7 +13,7 @@ SINGLE := OMP_NUM_THREADS=1
 help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-install: $(READY)  ## Make .venv with ptft and its tools (about a minute; 6 GB of disk)
+install: $(READY)  ## Make .venv with ptft and its tools (about two minutes; 6.6 GB of disk)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "ptft needs Python 3.11 to 3.13, found %d.%d: name one with make PYTHON=python3.12 ..." % v)'
