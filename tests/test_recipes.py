@@ -201,12 +201,14 @@ def parents(tmp_path_factory):
 
 
 PIPELINES = [name for name in options("compression") if not name.startswith("steps/")]
-ELSEWHERE = ("prune_int8", "int8_dynamic", "drop_layers_int8", "prune_heads_int8", "prune", "bf16")
-"""Pipelines of recipes, parts of them, and bf16, which is fp16 but for a word; make test-slow runs them alone too."""
+IN_RECIPES = ("prune_int8", "int8_dynamic", "drop_layers_int8", "prune_heads_int8")
+"""Pipelines that recipes are made of, which run anyway; make test-slow runs them alone too."""
+REPEATED = (*IN_RECIPES, "prune", "bf16")
+"""The same, a part of one, and bf16, which is fp16 but for a word."""
 
 
 @pytest.mark.parametrize(
-    "pipeline", [pytest.param(name, marks=pytest.mark.slow) if name in ELSEWHERE else name for name in PIPELINES]
+    "pipeline", [pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in PIPELINES]
 )
 def test_every_pipeline_compresses(ptft, parents, pipeline):
     if "openvino" in pipeline and not (find_spec("openvino") and find_spec("nncf")):
@@ -222,7 +224,7 @@ def test_every_pipeline_compresses(ptft, parents, pipeline):
 
 def test_every_pipeline_of_a_recipe_is_in_one_that_is_not_slow():
     quick = "".join(header(name) for name in COMPRESSING if name not in LONG)
-    assert all(re.search(rf"override /compression: {name}$", quick, re.MULTILINE) for name in ELSEWHERE)
+    assert all(re.search(rf"override /compression: {name}$", quick, re.MULTILINE) for name in IN_RECIPES)
 
 
 def test_every_step_is_part_of_a_pipeline():
