@@ -26,6 +26,8 @@ _DISTANCES = (3, 9, 17, 27, 40, 56)
 """Points between the dot's edge and the label."""
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels."""
+Dot = tuple[float, float, float]
+"""Centre and radius in pixels."""
 
 
 def scatter(
@@ -168,10 +170,12 @@ def _draw_labels(
         drawn = axes.annotate(text, (x, y), xycoords="figure pixels", fontsize=8, color=INK, linespacing=1.15,
                               xytext=(x, y), textcoords="figure pixels", ha="left", va="bottom", zorder=5)  # fmt: skip
         extent = drawn.get_window_extent(axes.figure.canvas.get_renderer())
-        box, distance = _free_place((x, y), radius, (extent.width, extent.height), taken, crossed, window)
+        dot = (x, y, radius)
+        others = [(*place, r) for place, r in zip(places, radii, strict=True) if (*place, r) != dot]
+        box, distance = _free_place(dot, (extent.width, extent.height), taken, crossed, window, others)
         drawn.set_position((box[0], box[1]))
         taken.append(box)
-        if distance > _DISTANCES[2]:
+        if distance > _DISTANCES[2] or _mistaken(box, dot, others):
             _lead(axes, (x, y), radius, box)
 
 
@@ -211,15 +215,16 @@ def _gate_label(axes: Any, spec: MetricSpec, gate: float, window: Box, taken: Se
 
 
 def _free_place(
-    dot: tuple[float, float],
-    radius: float,
+    dot: Dot,
     size: tuple[float, float],
     taken: Sequence[Box],
     crossed: Sequence[tuple[float, float]],
     window: Box,
+    others: Sequence[Dot],
 ) -> tuple[Box, float]:
     """Return the place for a label that covers least, and its distance from the dot's edge in points."""
     best: tuple[float, Box, float] | None = None
+    radius = dot[2]
     for rank, (distance, angle) in enumerate(itertools.product(_DISTANCES, _ANGLES)):
         reach = radius + distance * DOTS_PER_INCH / 72
         dx, dy = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -230,11 +235,23 @@ def _free_place(
         covered = sum(_overlap(_wider(box), other) for other in taken)
         under = sum(box[0] - 2 <= x <= box[2] + 2 and box[1] - 2 <= y <= box[3] + 2 for x, y in crossed)
         outside = size[0] * size[1] - _overlap(box, window)
-        cost = 10 * covered + 20 * under + 20 * outside + 15 * rank
+        mistaken = _mistaken(box, dot, others)
+        cost = 10 * covered + 20 * under + 20 * outside + 15 * rank + 400 * mistaken
         if best is None or cost < best[0]:
             best = (cost, box, distance)
     assert best is not None
     return best[1], best[2]
+
+
+def _mistaken(box: Box, dot: Dot, others: Sequence[Dot]) -> bool:
+    """Tell whether a label stands nearer to another dot than to its own, so that it would be read as that one's."""
+    return any(_gap(box, other) < _gap(box, dot) + 2 for other in others)
+
+
+def _gap(box: Box, dot: Dot) -> float:
+    """Return how far a label is from the edge of a dot; negative: it reaches into it."""
+    near = (min(max(dot[0], box[0]), box[2]), min(max(dot[1], box[1]), box[3]))
+    return math.dist(dot[:2], near) - dot[2]
 
 
 def _lead(axes: Any, dot: tuple[float, float], radius: float, box: Box) -> None:

@@ -16,13 +16,13 @@ def test_the_plot_is_a_png_of_the_size_told():
 
 
 def drawn_boxes(monkeypatch, results, **options):
-    """The boxes of the labels and the area in pixels that each was given."""
+    """The boxes of the labels, the area in pixels that each was given, and whether it looks as if of another dot."""
     boxes = []
     original = plot._free_place
 
-    def watched(dot, radius, size, taken, crossed, window):
-        box, distance = original(dot, radius, size, taken, crossed, window)
-        boxes.append((box, window))
+    def watched(dot, size, taken, crossed, window, others):
+        box, distance = original(dot, size, taken, crossed, window, others)
+        boxes.append((box, window, plot._mistaken(box, dot, others)))
         return box, distance
 
     monkeypatch.setattr(plot, "_free_place", watched)
@@ -32,10 +32,10 @@ def drawn_boxes(monkeypatch, results, **options):
 
 def test_labels_overlap_neither_each_other_nor_the_frame(monkeypatch):
     found = drawn_boxes(monkeypatch, pipeline(), gate=0.907)
-    boxes = [box for box, _ in found]
+    boxes = [box for box, *_ in found]
     assert len(boxes) == 6
     assert [plot._overlap(a, b) for place, a in enumerate(boxes) for b in boxes[:place]] == [0] * 15
-    for box, window in found:
+    for box, window, _ in found:
         size = (box[2] - box[0]) * (box[3] - box[1])
         assert plot._overlap(box, window) == pytest.approx(size)
 
@@ -47,8 +47,17 @@ def test_fourteen_stages_close_together_keep_their_labels_apart(monkeypatch):
         )
         for k in range(14)
     ]
-    boxes = [box for box, _ in drawn_boxes(monkeypatch, results)]
+    boxes = [box for box, *_ in drawn_boxes(monkeypatch, results)]
     assert sum(plot._overlap(a, b) for place, a in enumerate(boxes) for b in boxes[:place]) == 0
+
+
+def test_each_of_two_dots_that_touch_has_its_own_label_nearest(monkeypatch):
+    results = [
+        stage("parent", parent=True, bytes=227_000, latency={1: latency(0.102)}, validation=Score(1.0)),
+        stage("prune", bytes=47_600, latency={1: latency(0.080)}, validation=Score(0.9889, 0.9722, 1.0)),
+        stage("int8", bytes=15_600, latency={1: latency(0.084)}, validation=Score(0.9889, 0.9722, 1.0)),
+    ]
+    assert not any(mistaken for *_, mistaken in drawn_boxes(monkeypatch, results, gate=0.985))
 
 
 def test_names_and_titles_are_no_formulas_and_need_no_font():
