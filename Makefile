@@ -15,6 +15,7 @@ help:  ## Show what there is
 
 install: $(READY)  ## Make .venv with ptft and its tools (about two minutes; 6.6 GB of disk)
 
+# Bytecode is compiled once: uv leaves that to each import, which never keeps it where PYTHONDONTWRITEBYTECODE is set.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "ptft needs Python 3.11 to 3.13, found %d.%d: name one with make PYTHON=python3.12 ..." % v)'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module: install it (Debian, Ubuntu: apt install python3-venv) and try again"; exit 1; }

@@ -70,7 +70,6 @@ class ChannelRounds(NetworkStep):
         self.importance, self.iterations, self.samples = importance, iterations, samples
         self.recover_between, self.recover = recover_between, recover
 
-    @abstractmethod
     def check_groups(self, network: nn.Module, groups: Sequence[ChannelGroup]) -> None:
         """Find what the settings ask of a network that it cannot give.
 

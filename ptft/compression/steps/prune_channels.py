@@ -58,9 +58,6 @@ class PruneChannels(ChannelRounds):
         self.ratio, self.of, self.scope = ratio, of, scope
         self.round_to, self.max_per_layer = round_to, max_per_layer
 
-    def check_groups(self, network: nn.Module, groups: Sequence[ChannelGroup]) -> None:
-        """Find nothing: as many channels go as may."""
-
     def choose(
         self, network: nn.Module, groups: Sequence[ChannelGroup], importance: Sequence[Tensor], progress: Progress
     ) -> list[list[int]]:
